@@ -1,0 +1,3 @@
+"""Loaded for ``rollouts/`` and ``tests/``."""
+
+pytest_plugins = ["pytester"]

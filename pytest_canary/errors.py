@@ -1,0 +1,109 @@
+"""Everything that can go wrong, as one tree.
+
+    CanaryError
+    ├── UsageError              bad input; nothing was deployed                              exit 4
+    │   ├── SpecError           rollout.yaml says something we cannot run (carries the line)
+    │   └── PlanError           spec, image and collected gates do not fit together
+    ├── NotStarted              no user met the canary: image, deploy, smoke, warm-up, model   exit 1
+    │   ├── ImageNotFound       the image names no build that can be started
+    │   ├── SmokeFailed         the canary runs but does not answer as it should
+    │   ├── ModelMismatch       the two sides serve different model versions, or do not say
+    │   └── BaselineFailed      "normal" could not be read, or the plan cannot work with it
+    ├── GateFailed              a gate's verdict is not a pass; the canary is cut             exit 1
+    ├── NoData                  a number was asked for that nobody has counted
+    │   └── SourceUnavailable   the metric source did not answer
+    ├── AdapterError            a platform, router or load generator did not do as told
+    │   ├── SplitNotSeen        weights were accepted but the requests do not follow them
+    │   └── Missing             something the adapter needs is not installed
+    ├── Busy                    another run holds this rollout                                exit 4
+    ├── LedgerError             the ledger cannot be read or written
+    └── NotRestored             the stable build may not hold all traffic: a human must look  exit 70
+
+A message says what was found, where, what was expected, and what to type next, in one line.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process returns; 6 and 7 are taken by pytest's and pytest-rerunfailures' own options."""
+
+    PROMOTED = 0
+    ROLLED_BACK = 1
+    INTERRUPTED = 2
+    INTERNAL_ERROR = 3
+    USAGE = 4
+    NOTHING_COLLECTED = 5
+    NOT_RESTORED = 70
+
+
+class CanaryError(Exception):
+    """Any error this package raises on purpose; its text is one line for the user."""
+
+
+class UsageError(CanaryError):
+    """The input cannot be run; nothing was deployed."""
+
+
+class SpecError(UsageError):
+    """A rollout.yaml that cannot be read as a rollout; the text starts with ``rollout.yaml:LINE:``."""
+
+
+class PlanError(UsageError):
+    """Spec, image and collected gates do not fit together."""
+
+
+class NotStarted(CanaryError):
+    """The rollout ended before any user met the canary."""
+
+
+class ImageNotFound(NotStarted):
+    """The image names no build that can be started."""
+
+
+class SmokeFailed(NotStarted):
+    """The canary runs but does not answer as it should."""
+
+
+class ModelMismatch(NotStarted):
+    """The two sides report different model versions, or one does not say which it serves."""
+
+
+class BaselineFailed(NotStarted):
+    """What is normal could not be read, or the plan cannot work with it."""
+
+
+class GateFailed(CanaryError):
+    """A gate's verdict is not a pass."""
+
+
+class NoData(CanaryError):
+    """A number was asked for that nobody has counted; never a pass."""
+
+
+class SourceUnavailable(NoData):
+    """The metric source did not answer."""
+
+
+class AdapterError(CanaryError):
+    """A platform, router or load generator did not do as told."""
+
+
+class SplitNotSeen(AdapterError):
+    """The router accepted the weights, but the requests do not follow them."""
+
+
+class Missing(AdapterError):
+    """Something an adapter needs is not there; the text names the command that mends it."""
+
+
+class Busy(CanaryError):
+    """Another run holds this rollout."""
+
+
+class LedgerError(CanaryError):
+    """The ledger cannot be read or written."""
+
+
+class NotRestored(CanaryError):
+    """The stable build may not hold all traffic: a human must look."""

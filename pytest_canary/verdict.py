@@ -1,0 +1,85 @@
+"""The only functions that say go, stop or promote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What a gate says at a poll."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    NO_DATA = "no data"
+
+
+class By(StrEnum):
+    """On what ground a verdict stands."""
+
+    PROOF = "proof"
+    SOAK = "soak"
+    NOT_COMPARED = "not compared"
+    EVIDENCE = "evidence"
+    CATASTROPHE = "catastrophe"
+    THRESHOLD = "threshold"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One side of a comparison at this stage: events among requests (for a quantile: requests over the limit)."""
+
+    requests: float = 0.0
+    events: float = 0.0
+    value: float | None = None
+    """The metric itself in its unit: a rate, or a quantile in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate says at one poll, with all that a person needs to believe it."""
+
+    gate: str
+    stage: int
+    status: Status
+    by: By | None
+    canary: Counted
+    baseline: Counted
+    limit: str
+    """The limit in words, such as ``ratio <= 1.5``."""
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    """Interval of the ratio that is valid at every look."""
+    evidence: float = 1.0
+    """E-value of "worse at all"; ``1/alpha`` of it convicts, together with ``odds``."""
+    odds: float = 0.0
+    """P(worse than the gate | data)."""
+    alpha: float = 0.01
+    harmless: bool = True
+    """No sign of harm: E < 1/sqrt(alpha) and P(worse than the gate) < 0.5."""
+    proved: bool = False
+    """Whether "not worse than the gate" has been proved at this stage."""
+    needed: float | None = None
+    """How many more canary requests proof would take, about; None when unknown."""
+    alert: bool = False
+    """Whether the gate only reports."""
+    sentence: str = ""
+    """All of it in one line."""
+
+
+class Step(StrEnum):
+    """What to do after a poll."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do after a poll, and why, in one line."""
+
+    step: Step
+    why: str
