@@ -66,6 +66,24 @@ class Revision:
         _, colon, tag = self.image.rpartition("/")[2].partition(":")
         return tag if colon else "latest"
 
+    def to_data(self) -> dict[str, Any]:
+        """Plain values for a :class:`Fact`; :meth:`from_data` reads them back."""
+        change = self.change
+        named = {"env": dict(change.env), "args": list(change.args), "model": change.model, "replicas": change.replicas}
+        return {"image": self.image, "digest": self.digest, "change": named, "pin": self.pin}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Revision:
+        """The revision that :meth:`to_data` wrote."""
+        named = data.get("change", NOTHING)
+        change = Change(
+            tuple(sorted(named.get("env", NOTHING).items())),
+            tuple(named.get("args", ())),
+            named.get("model"),
+            named.get("replicas"),
+        )
+        return cls(data["image"], data["digest"], change)
+
     def __str__(self) -> str:
         return f"{self.image} ({self.pin})"
 
@@ -122,9 +140,9 @@ class Sample:
     """
 
     at: float
-    counters: Mapping[str, float] = NOTHING
-    histograms: Mapping[str, Histogram] = NOTHING
-    replicas: Mapping[str, Sample] = NOTHING
+    counters: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    histograms: Mapping[str, Histogram] = field(default_factory=lambda: NOTHING)
+    replicas: Mapping[str, Sample] = field(default_factory=lambda: NOTHING)
 
     def since(self, earlier: Sample | None) -> Sample | None:
         """What was counted after ``earlier``; None when a counter went back (the source restarted)."""
@@ -188,18 +206,18 @@ class Seen:
     """Answers with a 5xx that a build made: the build's fault."""
     dropped: int = 0
     """Requests that no build answered or whose answer was cut: refused, reset, truncated, or a 5xx the router made."""
-    dropped_why: Mapping[str, int] = NOTHING
+    dropped_why: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     lag_p99_seconds: float = 0.0
     """How late requests left, against their own schedule; above 5 ms the run's latencies are not to be trusted."""
     p50_seconds: float | None = None
     p99_seconds: float | None = None
-    first_bad: Mapping[str, float] = NOTHING
+    first_bad: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     """Served-by name (a revision's pin) -> wall time of the first failed or dropped answer."""
-    bad: Mapping[str, int] = NOTHING
+    bad: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     """Served-by name -> failed answers."""
-    served: Mapping[str, int] = NOTHING
+    served: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     """Served-by name -> answers."""
-    last: Mapping[str, float] = NOTHING
+    last: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     """Served-by name -> wall time of the last answer that began there."""
 
 
@@ -209,7 +227,7 @@ class Fact:
 
     kind: str
     at: float
-    data: Mapping[str, Any] = NOTHING
+    data: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(slots=True)
@@ -376,3 +394,22 @@ class Ledger(Protocol):
 
     def release(self) -> None:
         """Let go of the rollout.  Safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The adapters of one target, connected."""
+
+    platform: Platform
+    router: Router
+    source: MetricSource
+    probe: Probe
+    clock: Clock
+    shared: Shared
+    users: Users | None = None
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """In the order in which they start; they stop the other way round."""
+        last = (self.users,) if self.users else ()
+        return (self.platform, self.router, self.source, *last)

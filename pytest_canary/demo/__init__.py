@@ -1,0 +1,1 @@
+"""A small OpenAI-compatible inference gateway to practise on: realistic latency, known faults, no model."""

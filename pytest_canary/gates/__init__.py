@@ -1,5 +1,18 @@
-"""What can be gated: the table name -> kind of metric, and the frozen values that a gate consists of."""
+"""What can be gated: the table name -> kind of metric, the values a gate consists of, and the rules that judge it."""
 
-from pytest_canary.gates.values import Action, Decide, Gate, Kind, Limits, Metric
+from pytest_canary.gates.table import metric, names
+from pytest_canary.gates.values import Action, By, Counted, Decide, Gate, Kind, Limits, Metric, Status
 
-__all__ = ["Action", "Decide", "Gate", "Kind", "Limits", "Metric"]
+__all__ = [
+    "Action",
+    "By",
+    "Counted",
+    "Decide",
+    "Gate",
+    "Kind",
+    "Limits",
+    "Metric",
+    "Status",
+    "metric",
+    "names",
+]

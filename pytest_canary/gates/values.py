@@ -29,6 +29,37 @@ class Action(StrEnum):
     ALERT = "alert"
 
 
+class Status(StrEnum):
+    """What a gate says at a poll."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    NO_DATA = "no data"
+
+
+class By(StrEnum):
+    """On what ground a verdict stands."""
+
+    PROOF = "proof"
+    SOAK = "soak"
+    NOT_COMPARED = "not compared"
+    EVIDENCE = "evidence"
+    CATASTROPHE = "catastrophe"
+    THRESHOLD = "threshold"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One side of a comparison at this stage: events among requests (for a quantile: requests over the limit)."""
+
+    requests: float = 0.0
+    events: float = 0.0
+    value: float | None = None
+    """The metric itself in its unit: a rate, or a quantile in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One thing that can be gated.
@@ -104,3 +135,10 @@ class Gate:
     def gates(self, stage: int) -> bool:
         """Whether this gate is asked at the stage with this index."""
         return self.only_stages is None or stage in self.only_stages
+
+    def kinds(self) -> tuple[str, ...]:
+        """Which limits this gate has at any stage; each keeps its own evidence and an equal part of alpha."""
+        everywhere = [self.limits, *(limits for _, limits in self.stages)]
+        return tuple(
+            kind for kind in ("ratio", "delta", "max", "min") if any(getattr(x, kind) is not None for x in everywhere)
+        )

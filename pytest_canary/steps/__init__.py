@@ -1,0 +1,1 @@
+"""The steps of a rollout: one verb each, over ports only."""

@@ -1,40 +1,11 @@
-"""The only functions that say go, stop or promote."""
+"""The frozen values that a judgement consists of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-
-class Status(StrEnum):
-    """What a gate says at a poll."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    UNDECIDED = "undecided"
-    NO_DATA = "no data"
-
-
-class By(StrEnum):
-    """On what ground a verdict stands."""
-
-    PROOF = "proof"
-    SOAK = "soak"
-    NOT_COMPARED = "not compared"
-    EVIDENCE = "evidence"
-    CATASTROPHE = "catastrophe"
-    THRESHOLD = "threshold"
-    DEADLINE = "deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """One side of a comparison at this stage: events among requests (for a quantile: requests over the limit)."""
-
-    requests: float = 0.0
-    events: float = 0.0
-    value: float | None = None
-    """The metric itself in its unit: a rate, or a quantile in seconds."""
+from pytest_canary.gates.values import By, Counted, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""The process behind :class:`~pytest_canary.adapters.load.HttpUsers`; it ends when whoever started it is gone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+from pathlib import Path
+
+from pytest_canary.adapters.load.client import Pool, call, endpoint
+from pytest_canary.adapters.load.generator import Generator
+from pytest_canary.adapters.load.prompts import read_prompts
+from pytest_canary.adapters.load.schedule import schedule
+
+
+def main() -> None:
+    """Run until standard input says ``leave`` (and finish) or ends (and stop at once)."""
+    parser = argparse.ArgumentParser(prog="python -m pytest_canary.adapters.load", description=__doc__)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--prompts", required=True, type=Path)
+    parser.add_argument("--report", required=True, type=Path)
+    parser.add_argument("--rate", required=True, type=float)
+    parser.add_argument("--arrivals", required=True)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--timeout", required=True, type=float)
+    options = parser.parse_args()
+    # An open loop against a server that stalls holds rate x timeout connections.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asyncio.run(_run(options))
+
+
+async def _run(options: argparse.Namespace) -> None:
+    host, port = endpoint(options.address)
+    calls = [call(prompt, f"{host}:{port}") for prompt in read_prompts(options.prompts)]
+    plan = schedule(options.rate, options.arrivals, options.seed, len(calls))
+    generator = Generator(Pool(host, port), calls, plan, options.timeout)
+    parent = os.getppid()
+
+    def heard() -> None:
+        word = os.read(0, 64)
+        if not word:
+            os._exit(1)
+        generator.leave()
+
+    asyncio.get_running_loop().add_reader(0, heard)
+    # What was imported lives as long as the process; the collector need not look at it while requests wait.
+    gc.collect()
+    gc.freeze()
+    os.write(1, b"ready\n")
+    await generator.run(options.report, lambda: os.getppid() == parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A latency quantile that may be worse than the baseline's only by so much, judged on counts at bucket boundaries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+from pytest_canary.gates import sentences as say
+from pytest_canary.gates.edges import Edge, edge, levels, tail_of
+from pytest_canary.gates.evidence import Frozen, TailEvidence, highest
+from pytest_canary.gates.finding import BETA, Finding, evidence_of, harmless, still_needed
+from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.values import By, Counted, Gate, Limits, Status
+from pytest_canary.stats.planner import requests_to_prove_ratio
+from pytest_canary.stats.ratio import Counts
+
+
+class RelativeTail:
+    """One relative limit (``ratio`` or ``delta``) on a quantile, kept over the whole rollout."""
+
+    def __init__(self, kind: str, gate: Gate, alpha: float, stages: int) -> None:
+        self._kind, self._gate, self._alpha, self._stages = kind, gate, alpha, stages
+        self._quantiles = tail_of(gate)
+        self._captured = Reading()
+        self._levels: tuple[tuple[float, float], ...] = ()
+        self._edges: tuple[Edge, ...] = ()
+        self._evidence: TailEvidence | None = None
+        self._frozen = Frozen((), alpha)
+        self._limit, self._compared = 0.0, True
+
+    def capture(self, baseline: Reading) -> str | None:
+        """Choose boundaries from what is normal; returns what is wrong when they cannot be chosen at every stage."""
+        for limits in (self._gate.limits, *(limits for _, limits in self._gate.stages)):
+            if getattr(limits, self._kind) is not None:
+                found = self._choose(baseline, limits)
+                if isinstance(found, str):
+                    return found
+        self._captured, self._levels = baseline, levels(baseline)
+        weights = [weight for _, weight in self._levels]
+        self._evidence = TailEvidence(self._alpha, self._stages, weights, len(self._quantiles))
+        return None
+
+    def _choose(self, baseline: Reading, limits: Limits) -> tuple[Edge, ...] | str:
+        found = [edge(baseline, q, limits, self._kind, self._gate.metric) for q in self._quantiles]
+        wrong = [each for each in found if isinstance(each, str)]
+        return wrong[-1] if wrong else tuple(each for each in found if isinstance(each, Edge))
+
+    def start_stage(self, window: Window, limits: Limits) -> None:
+        """Begin a stage with the limits that hold there."""
+        self._limit = getattr(limits, self._kind) or 0.0
+        self._compared = window.compared
+        if self._evidence is None:
+            return
+        chosen = self._choose(self._captured, limits) if self._limit else self._edges
+        if not isinstance(chosen, str) and chosen != self._edges:
+            if self._edges:
+                self._evidence.forget_tails(self._stages)
+            self._edges = chosen
+        self._evidence.start_stage()
+        if not window.compared:
+            tops = [highest(window.frozen, window.frozen.above(each.low)) for each in self._edges]
+            self._frozen = Frozen([top for top in tops if top is not None], self._alpha)
+
+    def alone(self, canary: Reading) -> None:
+        """Add one poll of the canary."""
+        slow = self._slow(canary)
+        if not self._compared and slow is not None:
+            self._frozen.update(canary.requests, slow[: len(self._frozen.limits)])
+
+    def compare(self, canary: Reading, baseline: Reading) -> None:
+        """Add what both sides counted since the last comparison; other buckets than captured are passed over."""
+        if self._evidence is None:
+            return
+        same = [self._counts(canary, baseline, bound, bound) for bound, _ in self._levels]
+        tails = [self._counts(canary, baseline, each.high, each.low) for each in self._edges]
+        if None not in same and None not in tails:
+            self._evidence.compare([c for c in same if c], [c for c in tails if c])
+
+    @staticmethod
+    def _counts(canary: Reading, baseline: Reading, high: float, low: float) -> Counts | None:
+        mine, theirs = canary.above(high), baseline.above(low)
+        return None if mine is None or theirs is None else Counts(canary.requests, mine, baseline.requests, theirs)
+
+    def _slow(self, canary: Reading) -> list[float] | None:
+        """How many of the canary's requests were over each limit; None where nobody can say."""
+        slow = [canary.above(each.high) for each in self._edges]
+        return None if not slow or None in slow else [count for count in slow if count is not None]
+
+    def finding(self, canary: Reading, baseline: Reading, served: bool) -> Finding:
+        """What this stage's counts and the evidence so far say."""
+        limit = f"{self._kind} <= {self._limit:g}" if self._kind == "ratio" else f"delta <= {say.seconds(self._limit)}"
+        if self._evidence is None or not self._edges:
+            return Finding(Status.NO_DATA, limit, "no baseline window was captured to choose bucket boundaries from")
+        if canary.requests and self._slow(canary) is None:
+            says = "the canary's buckets are not those of the captured baseline; give both builds the same boundaries"
+            return Finding(Status.NO_DATA, limit, says)
+        if self._compared:
+            return self._against_now(self._evidence, limit, canary, baseline)
+        return self._against_then(limit, canary, served)
+
+    def _against_now(self, evidence: TailEvidence, limit: str, canary: Reading, baseline: Reading) -> Finding:
+        odds_each = evidence.odds[:, 0]
+        worst = int(odds_each.argmax())
+        odds, log_e, each = float(odds_each[worst]), float(evidence.log_e[0]), self._edges[worst]
+        own = self._gate.metric.quantile
+        mine, theirs = canary.over(each.high, own), baseline.over(each.low, own)
+        there = canary.requests > 0 and baseline.requests > 0
+        status, by, why = Status.UNDECIDED, None, ""
+        if not there:
+            status = Status.NO_DATA
+        elif evidence.convicts()[0]:
+            status, by = Status.FAIL, By.EVIDENCE
+        elif evidence.log_proofs[:, 0].min() >= log(1 / BETA):
+            status, by, why = Status.PASS, By.PROOF, "; proved to be within the limit"
+        convicts = say.convicts(evidence_of(log_e), self._alpha, odds)
+        says = f"{self._slower_than(each)}: canary {say.events(mine)}, baseline {say.events(theirs)}; {convicts}{why}"
+        ratio = mine.value / theirs.value if mine.value is not None and theirs.value else None
+        return Finding(
+            status, limit, says, by, mine, theirs, ratio, None, evidence_of(log_e), odds,
+            harmless=there and harmless(log_e, odds, self._alpha), needed=self._needed(evidence, canary, baseline),
+        )  # fmt: skip
+
+    def _slower_than(self, each: Edge) -> str:
+        by = f"{each.high / each.low:.2g}x" if self._kind == "ratio" else f"{say.seconds(each.high - each.low)} over"
+        return (
+            f"requests slower than {by} the baseline {each.name} ({say.seconds(each.low)} -> {say.seconds(each.high)})"
+        )
+
+    def _against_then(self, limit: str, canary: Reading, served: bool) -> Finding:
+        slow = self._slow(canary) or []
+        slow = slow[: len(self._frozen.limits)]
+        log_e, odds = self._frozen.log_e, self._frozen.odds(canary.requests, slow) if canary.requests else 0.0
+        each = self._edges[-1]
+        mine = canary.over(each.high, self._gate.metric.quantile)
+        says = f"{self._slower_than(each)}: canary {say.events(mine)}"
+        if self._frozen.limits:
+            says += f" against at most {say.percent(self._frozen.limits[-1])} on the baseline's last window"
+        finding = Finding(
+            Status.UNDECIDED, limit, f"{says}; {say.convicts(evidence_of(log_e), self._alpha, odds)}", None, mine,
+            Counted(), evidence=evidence_of(log_e), odds=odds,
+            harmless=canary.requests > 0 and harmless(log_e, odds, self._alpha),
+        )  # fmt: skip
+        if not canary.requests:
+            return replace(finding, status=Status.NO_DATA)
+        if self._frozen.convicts:
+            return replace(finding, status=Status.FAIL, by=By.EVIDENCE)
+        return replace(finding, status=Status.PASS, by=By.NOT_COMPARED, says=says) if served else finding
+
+    def _needed(self, evidence: TailEvidence, canary: Reading, baseline: Reading) -> float | None:
+        if not (canary.requests and baseline.requests):
+            return None
+        share = canary.requests / (canary.requests + baseline.requests)
+        longest = 0.0
+        for each, log_proof in zip(self._edges, evidence.log_proofs[:, 0], strict=True):
+            over, limit = baseline.above(each.low) or 0.0, baseline.above(each.high) or 0.0
+            total = requests_to_prove_ratio(
+                share, over / baseline.requests, 1.0, BETA, true=limit / over if over else 1.0
+            )
+            needed = still_needed(total, canary.requests, float(log_proof))
+            if needed is None:
+                return None
+            longest = max(longest, needed)
+        return longest

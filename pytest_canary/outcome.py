@@ -1,0 +1,89 @@
+"""How a rollout ended, and all that a person on call needs to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pytest_canary.ports import Revision, Seen
+from pytest_canary.steps.rollback import Drained
+from pytest_canary.verdict import Verdict
+
+
+class End(StrEnum):
+    """The ways a rollout can end."""
+
+    PROMOTED = "promoted"
+    UNCHANGED = "already stable"
+    ROLLED_BACK = "rolled back"
+    NOT_STARTED = "not started"
+    NOT_RESTORED = "not restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step of a rollout as it went: a line on the terminal, a row in JUnit."""
+
+    name: str
+    passed: bool
+    text: str
+    seconds: float
+    numbers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The moment the canary lost its traffic."""
+
+    why: str
+    stage: str
+    at: float
+    """Wall time at which weight 0 was programmed."""
+    seconds: float
+    """Time the router took for it."""
+    first_bad_at: float | None = None
+    """Wall time of the first bad answer of the canary that anybody saw."""
+
+    @property
+    def after_seconds(self) -> float | None:
+        """From the first bad answer to weight 0."""
+        return None if self.first_bad_at is None else max(0.0, self.at - self.first_bad_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything a finished rollout leaves."""
+
+    run: str
+    service: str
+    target: str
+    image: str
+    end: End
+    why: str
+    began_at: float
+    ended_at: float
+    stable: Revision | None = None
+    """The build that holds 100 % now; None when it is not known."""
+    canary: Revision | None = None
+    previous: Revision | None = None
+    """The build that was stable before."""
+    rows: tuple[Row, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    """The verdicts of every stage that was held, in order."""
+    cut: Cut | None = None
+    drained: Drained | None = None
+    exposed: int = 0
+    """Requests of users that the canary answered."""
+    seen: Seen | None = None
+    overrides: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    runbook: str = ""
+    trouble: tuple[str, ...] = ()
+    """What went wrong while putting things right; not restored when the weight itself is in doubt."""
+    recording: str = ""
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The verdicts that convicted."""
+        return tuple(v for v in self.verdicts if v.status == "fail" and not v.alert)

@@ -1,0 +1,212 @@
+"""The canary's share of the traffic: given, watched, taken away.
+
+One thread ramps and holds; a watcher may call :meth:`Traffic.look` and :meth:`Traffic.cut` from another.  One lock
+serialises every port call that both can make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import RLock
+
+from pytest_canary.errors import CanaryError, NoData, NotRestored, NotStarted
+from pytest_canary.outcome import Cut
+from pytest_canary.plan import Plan, Stage
+from pytest_canary.ports import Role, Sample, Seen, World
+from pytest_canary.rollout.book import Book
+from pytest_canary.steps.ramp import Shifted, verify, weights_of
+from pytest_canary.steps.rollback import cut
+from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settled
+
+TICK_SECONDS = 0.2
+
+
+class _CutMeanwhile(Exception):
+    """The watcher took the traffic away while the split was being verified."""
+
+
+class Traffic:
+    """What the canary has of the traffic, and what was counted meanwhile."""
+
+    def __init__(self, plan: Plan, world: World, judge: Judge, book: Book) -> None:
+        self.stage: Stage | None = None
+        self.flowing = False
+        """Whether the canary has a share now."""
+        self.cut_made: Cut | None = None
+        self.verdicts: list[Verdict] = []
+        """Of every stage that was held, in order."""
+        self._plan, self._world, self._judge, self._book = plan, world, judge, book
+        self._lock = RLock()
+        self._first: Mapping[Role, Sample] = {}
+        self._stage_began: Mapping[Role, Sample] = {}
+        self._last: dict[Role, Sample] = {}
+        self._first_bad: float | None = None
+        self._blind = ""
+
+    # -- given ---------------------------------------------------------------------------------------------------
+
+    def ramp(self, stage: Stage) -> Decision:
+        """Give the canary the share of ``stage``, see that requests follow, and hold until there is a decision."""
+        with self._book.step(f"ramp[{stage}]") as step:
+            try:
+                step.text = str(self._shift(stage))
+            except _CutMeanwhile:
+                step.text = "cut before the split was seen"
+        decision = self._hold(stage)
+        with self._lock:
+            self.verdicts += settled(self._judge.verdicts(), decision)
+        if decision.step is Step.STOP:
+            self.cut(decision.why)
+        self._book.event("held", stage=str(stage), step=decision.step, why=decision.why)
+        return decision
+
+    def _shift(self, stage: Stage) -> Shifted:
+        weights = weights_of(self._plan, stage)
+        with self._lock:
+            if self.cut_made is not None:
+                raise NotStarted(f"stage {stage} is not reached: {self.cut_made.why}")
+            before = dict(self._world.source.poll(list(weights)))
+            self._first, self._stage_began = self._first or before, before
+            self._book.note("weights", **{str(role): share for role, share in weights.items()})
+            self.flowing, self.stage = True, stage
+            self._judge.start_stage(
+                stage.index,
+                at=self._world.clock.now(),
+                share=weights[Role.CANARY],
+                compared=weights[Role.BASELINE] > 0,
+                hold_seconds=stage.hold_seconds,
+                min_requests=stage.min_requests,
+                samples=before,
+                label=str(stage),
+            )
+            self._world.router.set_weights(weights)
+            self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
+        return verify(self._poll, before, weights[Role.CANARY], self._world.clock, self._book.listener.tick)
+
+    def _poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
+        if self._world.clock.virtual:
+            self.look()
+        with self._lock:
+            if self.cut_made is not None:
+                raise _CutMeanwhile
+            return self._world.source.poll(roles)
+
+    def _hold(self, stage: Stage) -> Decision:
+        clock, start = self._world.clock, self._world.clock.now()
+        while True:
+            if clock.virtual:
+                self.look()
+            elapsed = clock.now() - start
+            decision = self._decide(stage, elapsed)
+            if decision.step is not Step.WAIT:
+                return decision
+            self._book.listener.tick(self.line(stage, decision.why))
+            clock.sleep(self._plan.poll_seconds if clock.virtual else min(TICK_SECONDS, self._plan.poll_seconds))
+
+    def _decide(self, stage: Stage, elapsed: float) -> Decision:
+        with self._lock:
+            if self.cut_made is not None:
+                return Decision(Step.STOP, self.cut_made.why)
+            return self.decide_on(self._judge.verdicts(), stage, elapsed)
+
+    def decide_on(self, verdicts: Sequence[Verdict], stage: Stage, elapsed: float) -> Decision:
+        """What ``verdicts`` say about ``stage``, ``elapsed`` seconds after its split was verified."""
+        return decide(
+            verdicts,
+            elapsed=elapsed,
+            requests=self._judge.requests,
+            hold=stage.hold_seconds,
+            min_requests=stage.min_requests,
+            deadline=stage.deadline_seconds,
+            pace=self._plan.pace,
+            when_undecided=self._plan.when_undecided,
+        )
+
+    # -- watched -------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Poll once, and cut at once when a gate fails.  Does nothing unless the canary has a share."""
+        with self._lock:
+            if not self.flowing:
+                return
+            now = self._world.clock.now()
+            try:
+                samples, self._blind = self._world.source.poll([Role.BASELINE, Role.CANARY]), ""
+            except NoData as error:
+                samples, self._blind = {}, str(error)
+            self._last.update(samples)
+            self._judge.observe(samples, now)
+            self._remember_bad(samples)
+            with suppress(OSError):
+                self._book.recording.write_sample(now, self.stage.index if self.stage else -1, samples)
+            failed = [v for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
+            if failed:
+                self.cut("; ".join(v.sentence for v in failed))
+
+    def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
+        sample = samples.get(Role.CANARY)
+        since = sample.since(self._first.get(Role.CANARY)) if sample else None
+        if self._first_bad is None and since is not None and since.counters.get("errors", 0) > 0:
+            self._first_bad = self._world.clock.wall()
+
+    def counted(self, role: Role) -> Sample | None:
+        """What ``role`` has counted since the present stage began; None when nobody knows."""
+        with self._lock, suppress(NoData, KeyError):
+            return self._world.source.poll([role])[role].since(self._stage_began.get(role))
+        return None
+
+    def verdict_of(self, gate: str) -> Verdict:
+        """What ``gate`` says now."""
+        with self._lock:
+            return next(verdict for verdict in self._judge.verdicts() if verdict.gate == gate)
+
+    def line(self, stage: Stage, waiting: str) -> str:
+        """Where the rollout is, in one line: share wanted and seen, both sides, what is waited for."""
+        if self._blind:
+            return f"{stage} | no data: {self._blind}"
+        with self._lock:
+            counts = self._judge.stage_counts()
+        total = sum(side.requests for side in counts.values())
+        canary = counts.get(Role.CANARY)
+        seen = f"{canary.requests / total:.1%}" if canary and total else "nothing yet"
+        sides = " | ".join(f"{role} {side}" for role, side in sorted(counts.items(), reverse=True))
+        return f"{stage}, seen {seen} | {sides} | {waiting}"
+
+    # -- taken away ----------------------------------------------------------------------------------------------
+
+    def cut(self, why: str) -> None:
+        """Take all traffic from the canary, now.  Safe to repeat; never raises."""
+        with self._lock:
+            if not self.flowing:
+                return
+            self._book.safely_note("weights", baseline=1.0, canary=0.0, why=why)
+            began = self._world.clock.now()
+            try:
+                cut(self._world.router, self._world.clock)
+            except NotRestored as error:
+                self._book.in_trouble(str(error), not_restored=True)
+            self.flowing = False
+            at, seconds = self._world.clock.wall(), self._world.clock.now() - began
+            self.cut_made = Cut(why, str(self.stage), at, seconds, self._first_bad)
+            self._book.event("cut", stage=str(self.stage), why=why)
+
+    def handed_over(self) -> None:
+        """The canary is stable now: nobody may take its traffic any more."""
+        with self._lock:
+            self.flowing = False
+
+    def exposed(self) -> int:
+        """Requests of users that the canary has answered since its first share."""
+        with self._lock, suppress(CanaryError, KeyError):
+            self._last.update(self._world.source.poll([Role.CANARY]))
+        first, last = self._first.get(Role.CANARY), self._last.get(Role.CANARY)
+        since = last.since(first) if first and last else None
+        return int(since.counters.get("requests", 0)) if since else 0
+
+    def cut_as_seen(self, seen: Seen | None, pin: str) -> Cut | None:
+        """The cut, with the users' own clock for the first bad answer: it is more exact than a poll."""
+        made = self.cut_made
+        if made is None or seen is None:
+            return made
+        return Cut(made.why, made.stage, made.at, made.seconds, seen.first_bad.get(pin, made.first_bad_at))

@@ -1,0 +1,55 @@
+"""The fixtures, registered on the folder of a rollout.yaml and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_canary.plugin import CONDUCTOR
+from pytest_canary.session.views import BaselineView, CanaryView, RolloutView, StageView
+from pytest_canary.steps.warm import Warmed
+
+if TYPE_CHECKING:
+    from pytest_canary.session.conductor import Conductor
+
+
+def _conductor(request: pytest.FixtureRequest) -> Conductor:
+    return request.config.stash[CONDUCTOR]
+
+
+def rollout(request: pytest.FixtureRequest) -> RolloutView:
+    """What is being shipped, and where; asking for it deploys nothing."""
+    return RolloutView(_conductor(request).plan_of(request.node))
+
+
+def canary(request: pytest.FixtureRequest) -> CanaryView:
+    """The running canary, with no traffic: asking for it makes the test a smoke test."""
+    return _conductor(request).canary()
+
+
+def warmup(request: pytest.FixtureRequest) -> Warmed:
+    """The canary is warm; how long it took, and with how much."""
+    return _conductor(request).warmup()
+
+
+def baseline(request: pytest.FixtureRequest) -> BaselineView:
+    """What is normal now; asking for it runs the test before any user meets the canary."""
+    return _conductor(request).baseline()
+
+
+def stage(request: Any) -> StageView:
+    """The share of traffic the canary has now: asking for it makes the test a gate, once per stage."""
+    return _conductor(request).enter(request.param)
+
+
+ALL: tuple[Callable[..., object], ...] = (rollout, canary, warmup, baseline, stage)
+for function in ALL:
+    function.canary_fixture = True  # type: ignore[attr-defined]
+
+
+def register(node: pytest.Collector) -> None:
+    """Make the fixtures known to everything collected below ``node``."""
+    for function in ALL:
+        pytest.register_fixture(name=function.__name__, func=function, node=node, scope="session")

@@ -1,0 +1,139 @@
+"""Evidence about the ratio of two event rates, exact at every look and for any split of the traffic."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pytest_canary.stats.grid import (
+    LOG_RATIOS,
+    RATIOS,
+    Array,
+    around_one,
+    logsumexp,
+    not_worse_than,
+    worse_than,
+)
+
+FIRST = 0.8
+"""Weight of the evidence that starts with the rollout; the copies that start at later stages share the rest."""
+
+
+class Counts(NamedTuple):
+    """What one poll adds: requests and events of the canary, requests and events of the baseline; one per rollout."""
+
+    requests: ArrayLike
+    events: ArrayLike
+    base_requests: ArrayLike
+    base_events: ArrayLike
+
+
+def log_likelihood(counts: Counts, ratios: Array = RATIOS) -> Array:
+    """Partial log-likelihood of each ratio, relative to ratio 1, shape (batch, ratios).
+
+    Given the events of a poll, each is the canary's with odds ``ratio * canary requests : baseline requests``, so the
+    baseline's own rate drops out and may move.  Zero where one side has no requests.
+    """
+    nc, ec, nb, eb = (np.atleast_1d(np.asarray(values, dtype=np.float64))[:, None] for values in counts)
+    both = (nc > 0) & (nb > 0)
+    share = np.where(both, nc / np.where(both, nc + nb, 1.0), 0.0)
+    mine = np.where(both, ec, 0.0)
+    return np.asarray(mine * np.log(ratios) - (mine + np.where(both, eb, 0.0)) * np.log1p(share * (ratios - 1.0)))
+
+
+def start_weights(stages: int) -> Array:
+    """How much each start point counts: the rollout's own first, each later stage the same."""
+    if stages <= 1:
+        return np.ones(1)
+    return np.append(FIRST, np.full(stages - 1, (1 - FIRST) / (stages - 1)))
+
+
+class RatioEvidence:
+    """E-process against "canary rate <= r0 * baseline rate" (side +1) or against ">=" (side -1).
+
+    P(it ever reaches 1/alpha) <= alpha while that holds: each poll's factor has mean at most 1 because
+    (1 + p(a-1))^n <= exp(np(a-1)).  Exact for independent requests, any split, a baseline rate that moves.
+    """
+
+    def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1) -> None:
+        self._r0 = np.array([r0])
+        self._prior = worse_than(r0) if side > 0 else not_worse_than(r0)
+        self._factor = np.zeros((batch, RATIOS.size))
+
+    def update(self, counts: Counts) -> None:
+        """Add one poll."""
+        self._factor += log_likelihood(counts) - log_likelihood(counts, self._r0)
+
+    @property
+    def log_e(self) -> Array:
+        """Log evidence, one per rollout; ``log(1/alpha)`` convicts at level alpha."""
+        return logsumexp(self._prior + self._factor)
+
+
+class _Starts:
+    """A log-likelihood that remembers where it stood at each start point."""
+
+    def __init__(self, stages: int, batch: int = 1) -> None:
+        self._weights = np.log(start_weights(stages))
+        self._total = np.zeros((batch, RATIOS.size))
+        self._starts: list[Array] = []
+
+    def start_stage(self) -> None:
+        """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
+        if len(self._starts) < self._weights.size:
+            self._starts.append(self._total.copy())
+
+    def update(self, counts: Counts) -> None:
+        """Add one poll to every copy."""
+        self._total += log_likelihood(counts)
+
+    def _over_starts(self, prior: Array) -> Array:
+        """Log of weight * prior * likelihood, shape (start, batch, ratios); a copy not begun has seen nothing."""
+        nothing = np.zeros_like(self._total)
+        seen = [self._total - start for start in self._starts]
+        seen += [nothing] * (self._weights.size - len(seen))
+        return np.asarray(self._weights[:, None, None] + prior + np.stack(seen))
+
+
+class Restarting(_Starts):
+    """E-process against "the canary is not worse" that also starts afresh at each stage.
+
+    A weighted mean of e-processes is one, so nothing is split between stages, and harm that begins late is not
+    outweighed by a good past.
+    """
+
+    def __init__(self, stages: int, batch: int = 1) -> None:
+        super().__init__(stages, batch)
+        self._prior = worse_than(1.0)
+
+    @property
+    def log_e(self) -> Array:
+        """Log evidence, one per rollout."""
+        return logsumexp(logsumexp(self._over_starts(self._prior)), axis=0)
+
+
+class RatioPosterior(_Starts):
+    """P(ratio > gate | data) under a Laplace prior around "the same build", over the same start points."""
+
+    def odds(self, gate: float, scale: float | None = None) -> Array:
+        """Probability, one per rollout.
+
+        ``scale`` of the prior on log r; by default .86 log(gate), which puts .15 of it above the gate.
+        """
+        joint = self._over_starts(around_one(scale or 0.86 * np.log(max(gate, 1.02))))
+        everything = logsumexp(logsumexp(joint), axis=0)
+        above = gate * 1.0001 < RATIOS
+        return np.exp(logsumexp(logsumexp(joint[..., above]), axis=0) - everything) if above.any() else 0 * everything
+
+    def interval(self, alpha: float = 0.05) -> tuple[Array, Array]:
+        """Lowest and highest ratio, at the latest start point, that no look has ruled out; valid at every look.
+
+        A ratio goes out when a flat mixture over the grid beats it by 1/alpha; 64 stands for "64 or more".
+        """
+        likelihood = self._total - (self._starts[-1] if self._starts else 0.0)
+        inside = likelihood > (logsumexp(likelihood) - np.log(RATIOS.size) + np.log(alpha))[:, None]
+        low = np.where(inside, LOG_RATIOS, np.inf).min(axis=1)
+        high = np.where(inside, LOG_RATIOS, -np.inf).max(axis=1)
+        return np.exp(low), np.exp(high)

@@ -1,0 +1,75 @@
+"""Put right what a dead run left, from its facts and the ports alone; may itself be killed and repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_canary.ports import Fact, Revision, Role, World
+from pytest_canary.steps.deploy import Tick
+from pytest_canary.steps.rollback import Drained, cut, drain
+
+OWN_KINDS = frozenset({"run", "deploy", "weights", "retire", "settled", "restored"})
+"""Facts about one run; all others are the adapters' and hold as long as the world does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that ended without settling: what it shipped, and the build that was stable when it began."""
+
+    run: str
+    image: str
+    keep: bool
+    stable: Revision | None
+    canary: Revision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put right."""
+
+    run: str
+    stable: Revision
+    removed: tuple[Revision, ...]
+    drained: Drained
+
+    def __str__(self) -> str:
+        gone = ", ".join(map(str, self.removed)) or "nothing else was running"
+        return f"run {self.run} had not ended: 100 % on {self.stable} again, removed {gone}; {self.drained}"
+
+
+def unfinished(facts: Sequence[Fact]) -> Unfinished | None:
+    """Return the run that ``facts`` tell the beginning of but not the end, if any."""
+    begun: Fact | None = None
+    stable = canary = None
+    for fact in facts:
+        if fact.kind == "run":
+            begun, stable, canary = fact, None, None
+        elif fact.kind == "settled":
+            begun = None
+        elif fact.kind == "deploy":
+            canary = Revision.from_data(fact.data["canary"])
+            stable = Revision.from_data(fact.data["stable"])
+    if begun is None:
+        return None
+    data = begun.data
+    return Unfinished(data.get("run", "?"), data.get("image", "?"), bool(data.get("keep")), stable, canary)
+
+
+def restore(world: World, left: Unfinished, drain_seconds: float, tick: Tick) -> Restored:
+    """Give the stable build all traffic, drain and remove whatever else the dead run had started.
+
+    The adapters must have recovered already.  The ``stable`` fact is the point of no return of a promotion: before it
+    the old build is put back, after it the new one stays.
+    """
+    world.platform.start()
+    stable = world.platform.stable()
+    world.router.start()
+    world.router.attach(Role.BASELINE, stable, world.platform.address(stable))
+    cut(world.router, world.clock)
+    drained = drain(world.router, Role.CANARY, world.clock, drain_seconds, tick)
+    world.router.detach(Role.CANARY)
+    others = tuple(r for r in (left.canary, left.stable) if r is not None and r.pin != stable.pin)
+    for revision in others:
+        world.platform.remove(revision)
+    return Restored(left.run, stable, others, drained)

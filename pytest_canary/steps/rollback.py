@@ -1,0 +1,66 @@
+"""Weight first, then wait for what is in flight, then remove; every part may be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from pytest_canary.errors import AdapterError, NotRestored
+from pytest_canary.ports import Clock, Revision, Role, Router, World
+from pytest_canary.steps.deploy import PACE_SECONDS, Tick
+
+CUT_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What was in flight when the weight was gone, how long it took to end, and what had to be cut."""
+
+    in_flight: int
+    seconds: float
+    cut: int
+
+    def __str__(self) -> str:
+        cut = f", {self.cut} cut" if self.cut else ""
+        return f"{self.in_flight} in flight, drained in {self.seconds:.1f} s{cut}"
+
+
+def cut(router: Router, clock: Clock) -> None:
+    """Give the baseline all the traffic, now.
+
+    Raises:
+        NotRestored: the router refused five times in a row.
+
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(AdapterError),
+        stop=stop_after_attempt(CUT_TRIES),
+        wait=wait_fixed(0.2),
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    try:
+        tries(router.set_weights, {Role.BASELINE: 1.0})
+    except AdapterError as error:
+        raise NotRestored(f"the canary's weight could not be set to 0: {error}") from error
+
+
+def drain(router: Router, role: Role, clock: Clock, seconds: float, tick: Tick) -> Drained:
+    """Wait until nothing of ``role`` is in flight, at most ``seconds``; whatever is left then is cut, and counted."""
+    start = clock.now()
+    first = left = router.in_flight(role)
+    while left:
+        waited = clock.now() - start
+        if waited >= seconds:
+            break
+        tick(f"{left} requests in flight on the {role} to end, {seconds - waited:.0f} s left")
+        clock.sleep(PACE_SECONDS / 2)
+        left = router.in_flight(role)
+    return Drained(first, clock.now() - start, left)
+
+
+def unload(world: World, canary: Revision) -> None:
+    """Take the drained ``canary`` out of the router and stop it."""
+    world.router.detach(Role.CANARY)
+    world.platform.remove(canary)

@@ -1,0 +1,22 @@
+"""The only functions that say go, stop or promote."""
+
+from pytest_canary.gates.values import By, Counted, Status
+from pytest_canary.verdict.decision import check_alpha, decide, settled, share_alpha
+from pytest_canary.verdict.judge import Judge
+from pytest_canary.verdict.tally import Totals
+from pytest_canary.verdict.values import Decision, Step, Verdict
+
+__all__ = [
+    "By",
+    "Counted",
+    "Decision",
+    "Judge",
+    "Status",
+    "Step",
+    "Totals",
+    "Verdict",
+    "check_alpha",
+    "decide",
+    "settled",
+    "share_alpha",
+]

@@ -1,0 +1,109 @@
+"""From the verdicts of a poll to what to do, and how the false-rollback budget is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import pi
+
+from pytest_canary.gates.values import By, Gate, Status
+from pytest_canary.verdict.values import Decision, Step, Verdict
+
+
+def decide(
+    verdicts: Sequence[Verdict],
+    *,
+    elapsed: float,
+    requests: float,
+    hold: float,
+    min_requests: int,
+    deadline: float | None,
+    pace: str = "hold",
+    when_undecided: str = "advance",
+) -> Decision:
+    """What to do now: stop on any fail; go on once the stage is served and nothing speaks against it; else wait.
+
+    ``elapsed``, ``hold`` and ``deadline`` in seconds; gates that only alert have no say.
+    """
+    required = [verdict for verdict in verdicts if not verdict.alert]
+    failed = [verdict for verdict in required if verdict.status is Status.FAIL]
+    if failed:
+        return Decision(Step.STOP, "; ".join(verdict.sentence or f"{verdict.gate} fails" for verdict in failed))
+    proved = all(verdict.status is Status.PASS for verdict in required)
+    counted = requests >= min_requests
+    served = counted and elapsed >= hold
+    if proved and (served or (counted and pace == "proof" and bool(required))):
+        return Decision(Step.ADVANCE, _why_passed(required))
+    soaked = [verdict for verdict in required if verdict.status is not Status.PASS]
+    if served and when_undecided == "advance" and all(_no_harm(verdict) for verdict in soaked):
+        return Decision(Step.ADVANCE, _why_passed(required))
+    waits = _waits(required, elapsed, requests, hold, min_requests)
+    if deadline is not None and elapsed >= deadline:
+        return Decision(Step.STOP, f"deadline of {deadline:g} s reached: {waits}")
+    return Decision(Step.WAIT, f"waits for {waits}")
+
+
+def _no_harm(verdict: Verdict) -> bool:
+    return verdict.status is Status.PASS or (verdict.status is Status.UNDECIDED and verdict.harmless)
+
+
+def _why_passed(required: Sequence[Verdict]) -> str:
+    grounds: dict[str, list[str]] = {}
+    for verdict in required:
+        by = verdict.by if verdict.status is Status.PASS and verdict.by else By.SOAK
+        grounds.setdefault(by.value, []).append(verdict.gate)
+    return (
+        "passed " + "; ".join(f"by {by}: {', '.join(names)}" for by, names in grounds.items()) if grounds else "passed"
+    )
+
+
+def _waits(required: Sequence[Verdict], elapsed: float, requests: float, hold: float, min_requests: int) -> str:
+    waits = []
+    if elapsed < hold:
+        waits.append(f"{hold - elapsed:.0f} s of hold")
+    if requests < min_requests:
+        waits.append(f"{min_requests - requests:.0f} more canary requests")
+    blind = [verdict.gate for verdict in required if verdict.status is Status.NO_DATA]
+    if blind:
+        waits.append(f"data for {', '.join(blind)}")
+    doubted = [verdict for verdict in required if verdict.status is Status.UNDECIDED and not verdict.harmless]
+    if not waits or (elapsed >= hold and requests >= min_requests):
+        undecided = doubted or [verdict for verdict in required if verdict.status is Status.UNDECIDED]
+        waits += [f"a decision on {verdict.sentence or verdict.gate}" for verdict in undecided]
+    return " and ".join(waits) or "the next poll"
+
+
+def settled(verdicts: Sequence[Verdict], decision: Decision) -> tuple[Verdict, ...]:
+    """The verdicts as ``decision`` leaves them: passed by proof or soak, or failed by the deadline."""
+    if decision.step is Step.ADVANCE:
+        return tuple(_soaked(verdict) if verdict.status is Status.UNDECIDED else verdict for verdict in verdicts)
+    required = [verdict for verdict in verdicts if not verdict.alert]
+    if decision.step is not Step.STOP or any(verdict.status is Status.FAIL for verdict in required):
+        return tuple(verdicts)
+    guilty = [v for v in required if not _no_harm(v)] or [v for v in required if v.status is not Status.PASS]
+    return tuple(_overdue(verdict, decision.why) if verdict in guilty else verdict for verdict in verdicts)
+
+
+def _soaked(verdict: Verdict) -> Verdict:
+    if not verdict.harmless:
+        return verdict
+    more = f", proof would take about {verdict.needed:,.0f} more canary requests" if verdict.needed else ""
+    sentence = f"{verdict.sentence}; no sign of harm{more}"
+    return replace(verdict, status=Status.PASS, by=By.SOAK, sentence=sentence)
+
+
+def _overdue(verdict: Verdict, why: str) -> Verdict:
+    status = Status.NO_DATA if verdict.status is Status.NO_DATA else Status.FAIL
+    return replace(verdict, status=status, by=By.DEADLINE, sentence=f"{verdict.sentence}; {why.partition(':')[0]}")
+
+
+def share_alpha(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """Give each declared gate its part of the false-rollback budget: errors 1 %, all others together 2 %."""
+    errors = [gate for gate in gates if gate.metric.name == "error_rate"]
+    part = {True: 0.01 / max(len(errors), 1), False: 0.02 / max(len(gates) - len(errors), 1)}
+    return tuple(replace(gate, alpha=part[gate.metric.name == "error_rate"]) for gate in gates)
+
+
+def check_alpha(nth: int) -> float:
+    """Part of the budget for the ``nth`` gate (from 1) that appears while the rollout runs; all together 1 %."""
+    return 0.01 * 6 / (pi**2 * nth**2)

@@ -1,0 +1,104 @@
+"""What every role has counted at a stage, from cumulative counters that may be missing or begin anew."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from pytest_canary.ports import Histogram, Role, Sample
+
+_KEPT_POLLS = 5000
+"""Polls of one stage that a gate which appears later still gets to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one role has counted at this stage; quantiles in seconds, None where unknown."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    p50: float | None = None
+    p99: float | None = None
+
+    def __str__(self) -> str:
+        latency = [
+            f"{name} {value * 1000:.0f} ms"
+            for name, value in (("p50", self.p50), ("p99", self.p99))
+            if value is not None
+        ]
+        return ", ".join([f"{self.requests:.0f} requests", f"{self.errors:.0f} errors", *latency])
+
+
+class StageTally:
+    """One stage, and what every role counted in it."""
+
+    def __init__(
+        self, index: int, at: float, share: float, compared: bool, hold_seconds: float, min_requests: int, label: str,
+        samples: Mapping[Role, Sample],
+    ) -> None:  # fmt: skip
+        self.index, self.at, self.share, self.compared = index, at, share, compared
+        self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
+        self.polls: deque[tuple[float, Mapping[Role, Sample]]] = deque(maxlen=_KEPT_POLLS)
+        self.totals: dict[Role, Sample] = {}
+        self._last = {role: sample for role, sample in samples.items() if sample is not None}
+        self._seen_at = at
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the start of the stage to the last poll."""
+        return self._seen_at - self.at
+
+    def total(self, role: Role) -> Sample:
+        """What ``role`` counted at this stage."""
+        return self.totals.get(role, Sample(self.at))
+
+    def observe(self, samples: Mapping[Role, Sample], at: float) -> tuple[float, Mapping[Role, Sample]]:
+        """What each role counted since it was last seen, and since when; a role seen anew only begins here."""
+        increments: dict[Role, Sample] = {}
+        for role, sample in samples.items():
+            before = self._last.get(role)
+            if sample is None or not _sound(sample):
+                continue
+            self._last[role] = sample
+            increment = sample.since(before) if before is not None else None
+            if increment is not None:
+                increments[role] = increment
+                self.totals[role] = _together(self.totals.get(role), increment)
+        since, self._seen_at = self._seen_at, max(at, self._seen_at)
+        self.polls.append((since, increments))
+        return since, increments
+
+
+def _sound(sample: Sample) -> bool:
+    """Whether all numbers are numbers; a source that divides by zero must not poison the evidence."""
+    numbers = [*sample.counters.values(), *(c for h in sample.histograms.values() for c in h.counts)]
+    return all(isfinite(number) for number in numbers)
+
+
+def _together(total: Sample | None, increment: Sample) -> Sample:
+    if total is None:
+        return increment
+    names = total.counters.keys() | increment.counters.keys()
+    counters = {name: total.counters.get(name, 0.0) + increment.counters.get(name, 0.0) for name in names}
+    histograms = {name: _merged(total.histograms.get(name), new) for name, new in increment.histograms.items()}
+    return Sample(increment.at, counters, {**total.histograms, **histograms})
+
+
+def _merged(total: Histogram | None, new: Histogram) -> Histogram:
+    if total is None or total.bounds != new.bounds:
+        return new
+    counts = tuple(a + b for a, b in zip(total.counts, new.counts, strict=True))
+    return Histogram(new.bounds, counts, total.total + new.total)
+
+
+def totals_of(sample: Sample) -> Totals:
+    """What a person wants to see of the counts of one stage."""
+    latency = sample.histograms.get("latency")
+    return Totals(
+        sample.counters.get("requests", 0.0),
+        sample.counters.get("errors", 0.0),
+        latency.quantile(0.5) if latency else None,
+        latency.quantile(0.99) if latency else None,
+    )

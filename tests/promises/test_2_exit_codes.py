@@ -1,0 +1,98 @@
+"""Promise 2: with --image, exit 0 means promoted, and every other number says why not."""
+
+import pytest
+
+
+def test_0_means_promoted_and_the_outcome_names_the_target(project):
+    """A pipeline that rehearses must not believe it shipped."""
+    run = project.write().run()
+
+    assert run.exit == 0
+    assert "promoted on memory" in run.out
+    assert run.shifts == [0.0, 0.05, 0.25, 0.5, 1.0, 0.0]
+    assert run.did("promote")
+
+
+def test_1_means_rolled_back(project):
+    """A failed gate."""
+    run = project.write().run(image="gateway:v2-errors")
+
+    assert run.exit == 1
+    assert "rolled back on memory" in run.out
+    assert not run.did("promote")
+
+
+@pytest.mark.parametrize(
+    ("platform", "image", "reason"),
+    [
+        ("", "gateway:missing", "missing"),
+        ("not_ready: [v2]", "gateway:v2", "v2"),
+        ("models: {v2: '8'}", "gateway:v2", "8"),
+    ],
+)
+def test_1_means_not_started_too(project, platform, image, reason):
+    """No build behind the image, a build that never becomes ready, another model: no user meets it."""
+    run = project.write(platform=platform, replace={"deadline: 120s": "deadline: 120s\nready_timeout: 5s"}).run(image=image)
+
+    assert run.exit == 1
+    assert "not started on memory" in run.out
+    assert reason in run.out
+    assert set(run.shifts) <= {0.0}
+
+
+def test_4_means_usage(project):
+    """An unknown target."""
+    run = project.write().run("--canary-target=nowhere")
+
+    assert run.exit == 4
+    assert "memory" in run.out
+
+
+def test_5_means_nothing_collected(project):
+    """pytest's own."""
+    assert project.write().run("-k", "nothing_like_this").exit == 5
+
+
+def test_70_means_a_human_must_look(project):
+    """When the way back fails, no other number may hide it."""
+    run = project.write(platform="fail: {remove: it will not go}").run(image="gateway:v2-errors")
+
+    assert run.exit == 70
+    assert "it will not go" in run.out
+    assert run.rows["rollback"] == "failed"
+
+
+def test_a_build_that_is_already_stable_is_said_in_one_line(project):
+    """Shipping the same thing twice is not an error."""
+    run = project.write().run(image="gateway:v1")
+
+    assert run.exit == 0
+    assert run.rows["promote"] == "passed"
+    assert "already stable" in run.out
+    assert not run.did("deploy")
+
+
+def test_again_rolls_out_a_stable_build_as_an_a_a_test(project):
+    """Whether the gates are quiet on the same build is worth knowing."""
+    run = project.write().run("--canary-again", image="gateway:v1")
+
+    assert run.exit == 0
+    assert run.shifts[:3] == [0.0, 0.05, 0.25]
+
+
+def test_a_build_that_was_rolled_back_before_is_named_with_its_report(project):
+    """The second attempt should know of the first."""
+    project.write().run(image="gateway:v2-errors")
+    run = project.run(image="gateway:v2-errors")
+
+    assert "was rolled back before" in run.out
+    assert ".md" in run.out
+
+
+def test_a_build_that_was_rolled_back_before_can_be_refused(project):
+    """`refuse_rejected: true`."""
+    project.write(replace={"poll: 1s": "poll: 1s\nrefuse_rejected: true"}).run(image="gateway:v2-errors")
+    run = project.run(image="gateway:v2-errors")
+
+    assert run.exit == 1
+    assert not run.did("deploy")

@@ -1,0 +1,50 @@
+"""Promise 8: no data is not good news."""
+
+
+def test_a_canary_that_nobody_asks_is_rolled_back_at_the_deadline(project):
+    """No requests on the canary: the split is never seen, nothing is known."""
+    run = project.write(metrics="silent: [v2]").run()
+
+    assert run.exit == 1
+    assert not run.did("promote")
+    assert run.shifts[-1] == 0.0
+
+
+def test_a_source_that_stops_answering_is_waited_for_until_the_deadline(project):
+    """An outage of the metrics is no verdict about the canary."""
+    run = project.write(metrics="outage: {after: 12, for: 100000}").run()
+
+    assert run.exit == 1
+    assert not run.did("promote")
+
+
+def test_a_source_that_comes_back_in_time_costs_nothing(project):
+    """A short outage is bridged."""
+    run = project.write(metrics="outage: {after: 12, for: 5}").run()
+
+    assert run.exit == 0
+
+
+def test_a_number_that_nobody_counts_fails_a_custom_gate(project):
+    """`stage.canary.rate('refusals')` where no refusals are counted must not read as 0."""
+    run = project.write(test_own="def test_own(stage): assert stage.canary.rate('refusals') <= 0.02").run()
+
+    assert run.exit == 1
+    assert "refusals" in run.messages["test_own[5%]"]
+
+
+def test_a_stage_that_traffic_cannot_fill_is_refused_before_the_ramp(project):
+    """A deadline that min_requests cannot meet is said before any user meets the canary, with the value that works."""
+    run = project.write(replace={"min_requests: 20": "min_requests: 100000"}).run()
+
+    assert run.exit == 1
+    assert set(run.shifts) == {0.0}
+    assert "deadline" in run.messages["baseline"]
+
+
+def test_too_little_traffic_for_a_baseline_is_said(project):
+    """What is normal must be known first."""
+    run = project.write(replace={"rate: 100": "rate: 0.1"}).run()
+
+    assert run.exit == 1
+    assert "too little traffic" in run.messages["baseline"]

@@ -1,0 +1,133 @@
+"""Who may import whom: the table of ``docs/architecture.md``, held against the imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pytest_canary"
+
+ROOMS: dict[str, set[str]] = {
+    "": {"outcome", "plan", "ports", "errors", "gates", "verdict"},
+    "errors": set(),
+    "ports": {"errors"},
+    "stats": set(),
+    "gates": {"stats", "ports", "errors"},
+    "verdict": {"gates", "stats", "ports", "errors"},
+    "spec": {"gates", "ports", "errors"},
+    "plan": {"spec", "gates", "ports", "errors"},
+    "steps": {"plan", "ports", "errors"},
+    "recording": {"plan", "ports", "errors"},
+    "outcome": {"steps", "verdict", "ports", "errors"},
+    "rollout": {"steps", "verdict", "outcome", "recording", "plan", "gates", "ports", "errors"},
+    "world": {"spec", "ports", "errors"},
+    "report": {"outcome", "verdict", "steps", "ports", "errors"},
+    "hookspecs": {"outcome", "ports"},
+    "session": {
+        "rollout",
+        "report",
+        "recording",
+        "world",
+        "outcome",
+        "verdict",
+        "steps",
+        "plan",
+        "spec",
+        "gates",
+        "ports",
+        "errors",
+        "plugin",
+    },
+    "plugin": {"session", "hookspecs", "spec"},
+    "command": {"world", "report", "outcome", "steps", "plan", "spec", "ports", "errors"},
+    "adapters": {"ports", "errors"},
+    "demo": set(),
+}
+"""Room -> the rooms it may import (itself, always)."""
+
+FOREIGN: dict[str, set[str]] = {
+    "pytest": {"plugin", "hookspecs", "session", "command", "testing"},
+    "yaml": {"spec"},
+    "pydantic": {"spec", "adapters", "world", "plan"},
+    "numpy": {"stats", "gates", "verdict", "adapters"},
+    "tenacity": {"steps", "adapters"},
+    "httpx": {"adapters"},
+    "kubernetes": {"adapters"},
+    "prometheus_api_client": {"adapters"},
+    "prometheus_client": {"demo"},
+    "uvicorn": {"demo"},
+}
+"""Library -> the rooms that may import it."""
+
+
+def modules() -> Iterator[tuple[str, str, Path]]:
+    """(room, part, file) of every module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        room = "" if parts == ("__init__",) else parts[0]
+        part = parts[1] if len(parts) > 1 else ""
+        yield room, part, path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that ``path`` imports, those for type checkers alone excepted."""
+    tree = ast.parse(path.read_text())
+    for block in [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+            block.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            if node.module == "pytest_canary":
+                yield from (f"pytest_canary.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def test_every_module_stands_in_a_room():
+    """A new room is added to the table, and to the architecture page, on purpose."""
+    assert {room for room, _, _ in modules()} <= set(ROOMS)
+
+
+@pytest.mark.parametrize("path", [pytest.param(m, id=str(m[2].relative_to(PACKAGE))) for m in modules()])
+def test_a_room_imports_only_the_rooms_the_table_lets_it(path):
+    """Data flows one way, so imports do too."""
+    room, _, file = path
+    used = {name.split(".")[1] for name in imports(file) if name.startswith("pytest_canary.")}
+    used.discard("__version__")
+
+    assert used - {room} <= ROOMS[room]
+
+
+@pytest.mark.parametrize("path", [pytest.param(m, id=str(m[2].relative_to(PACKAGE))) for m in modules()])
+def test_a_foreign_library_is_imported_only_where_it_belongs(path):
+    """A library that is everywhere can never be replaced."""
+    room, _, file = path
+    libraries = {name.split(".")[0] for name in imports(file)}
+
+    assert {library for library in libraries & set(FOREIGN) if room not in FOREIGN[library]} == set()
+
+
+def test_adapters_never_import_each_other():
+    """Two adapters of one target meet in the handle they are given; processes.py is what two of them share."""
+    for room, part, file in modules():
+        if room == "adapters" and part not in ("", "__init__"):
+            others = {
+                name.split(".")[2]
+                for name in imports(file)
+                if name.startswith("pytest_canary.adapters.") and name.count(".") >= 2
+            }
+            assert others <= {part, "processes"}, file
+
+
+def test_the_modules_above_the_adapters_import_them_only_inside_functions():
+    """The plugin is loaded in every pytest run: what is heavy is loaded when it is used."""
+    for _, _, file in modules():
+        tops = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {node.module or "" for node in tops if isinstance(node, ast.ImportFrom)}
+        if not file.is_relative_to(PACKAGE / "adapters"):
+            assert not any(name.startswith("pytest_canary.adapters") for name in names), file
