@@ -82,6 +82,12 @@ class Outcome:
     trouble: tuple[str, ...] = ()
     """What went wrong while putting things right; not restored when the weight itself is in doubt."""
     recording: str = ""
+    rollout: str = ""
+    """Node id of the rollout.yaml, which is its path under pytest's root."""
+    keep: bool = False
+    """Whether the world goes on serving."""
+    unload_seconds: float | None = None
+    """What it took to remove the build that lost its traffic, once it was drained."""
 
     @property
     def failed(self) -> tuple[Verdict, ...]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from pytest_canary.gates import Gate
+from pytest_canary.errors import PlanError, SpecError
+from pytest_canary.gates import Gate, Kind, Limits
 from pytest_canary.ports import Change, Prompt
+from pytest_canary.spec import Spec, gate_from, place, read_prompts, stage_limits
+from pytest_canary.spec.document import Document
+
+Mark = tuple[Sequence[Any], Mapping[str, Any], str]
+"""Arguments and keywords of a ``@pytest.mark.gate``, and the node id of its test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +87,218 @@ class Plan:
     """Whether the target has a load generator standing in for users."""
     overrides: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The plan as it is printed before anything happens."""
+        what = self.image or "(no --image: nothing will be deployed)"
+        ladder = ", ".join(f"{stage} for {stage.hold_seconds:g} s" for stage in self.stages)
+        gates = ", ".join(f"{gate.name} {gate.limits}" for gate in self.gates) or "none declared"
+        lines = [
+            f"canary {self.service} on {self.target}: {what}",
+            f"canary stages {ladder}; each with at least {self.stages[0].min_requests} canary requests"
+            if len({stage.min_requests for stage in self.stages}) == 1
+            else f"canary stages {ladder}",
+            f"canary gates {gates}; and {len(self.required_tests)} tests at stages",
+        ]
+        lines += [f"canary set by --canary-set {override}" for override in self.overrides]
+        lines += [f"canary warning: {warning}" for warning in self.warnings]
+        return lines
+
+
+SMOKE_PROMPTS = 5
+"""How many of the prompts are asked in the smoke phase: of both kinds, those with a known answer first."""
+
+
+def belongs(image: str, service: str) -> bool:
+    """Whether ``image`` is a build of ``service``: the last part of its repository says so."""
+    return image.rpartition("/")[2].partition("@")[0].partition(":")[0] == service
+
+
+def stages_of(spec: Spec, rollout: str) -> tuple[Stage, ...]:
+    """The stages of ``spec``; they grow, and end at 100 %.
+
+    Raises:
+        SpecError: they do not, or a hold is longer than its deadline.
+
+    """
+    top, stages = spec.document, list[Stage]()
+    for index, entry in enumerate(top.stages):
+        unsaid = "deadline" not in entry.model_fields_set
+        stage = Stage(
+            rollout=rollout,
+            index=index,
+            weight=entry.weight,
+            hold_seconds=top.hold if entry.hold is None else entry.hold,
+            min_requests=top.min_requests if entry.min_requests is None else entry.min_requests,
+            deadline_seconds=top.deadline if unsaid else entry.deadline,
+        )
+        where = place(spec.tree, ["stages", index])
+        if stage.weight <= (stages[-1].weight if stages else 0.0):
+            raise SpecError(f"{where}: stage {stage} does not grow, expected more than {stages[-1] if stages else '0%'}")
+        if stage.deadline_seconds is not None and stage.hold_seconds > stage.deadline_seconds:
+            raise SpecError(
+                f"{where}: stage {stage}: found hold {stage.hold_seconds:g} s, expected at most its deadline of "
+                f"{stage.deadline_seconds:g} s"
+            )
+        stages.append(stage)
+    if stages[-1].weight < 1:
+        where = place(spec.tree, ["stages", len(stages) - 1])
+        raise SpecError(f"{where}: the last stage is {stages[-1]}, expected 100: less can never be promoted")
+    return tuple(stages)
+
+
+def declared_gates(spec: Spec) -> tuple[Gate, ...]:
+    """The gates that the file declares.
+
+    Raises:
+        SpecError: a gate is unknown or its limits are wrong.
+
+    """
+    names = list(dict.fromkeys([*spec.document.gates, *(n for s in spec.document.stages for n in s.gates)]))
+    problems, gates = list[str](), list[Gate]()
+    for name in names:
+        try:
+            gates.append(_declared(spec, name))
+        except SpecError as error:
+            problems.append(str(error))
+    if problems:
+        raise SpecError("\n".join(problems))
+    return tuple(gates)
+
+
+def _declared(spec: Spec, name: str) -> Gate:
+    entry, at_stages = spec.document.gates.get(name), list[tuple[int, Limits]]()
+    for index, stage in enumerate(spec.document.stages):
+        if name in stage.gates:
+            where = place(spec.tree, ["stages", index, "gates", name])
+            at_stages.append((index, stage_limits(name, stage.gates[name].model_dump(exclude_none=True), where)))
+    only = None
+    if entry is None:  # it appears at some stages only, and has its share of alpha from the start
+        first = at_stages[0][0]
+        entry, only = spec.document.stages[first].gates[name], tuple(index for index, _ in at_stages)
+        where = place(spec.tree, ["stages", first, "gates", name])
+    else:
+        where = place(spec.tree, ["gates", name])
+    gate = gate_from(name, entry.model_dump(exclude_none=True), where, decide=spec.document.decide)
+    return replace(gate, stages=tuple(at_stages), only_stages=only)
+
+
+def make_plan(
+    spec: Spec,
+    *,
+    rollout: str,
+    image: str | None,
+    marked: Sequence[Mark] = (),
+    required_tests: Sequence[str] = (),
+) -> Plan:
+    """Put spec, image and what pytest has collected together.
+
+    Raises:
+        PlanError: they do not fit; SpecError: a part of the file asks for what cannot be done.
+
+    """
+    top = spec.document
+    _refuse_what_is_not_built(spec)
+    stages = stages_of(spec, rollout)
+    gates = _with_marks(declared_gates(spec), marked, top.decide)
+    if not gates and not required_tests:
+        raise PlanError(f"{spec.where('gates')}: no gate is declared and no test asks for `stage`: nothing would decide")
+    if top.when_undecided == "rollback" and not top.holdback and any(gate.limits.relative for gate in gates):
+        raise PlanError(
+            f"{spec.where('when_undecided')}: `when_undecided: rollback` cannot pass the 100 % stage, where nothing is "
+            "left to compare with; write `holdback: 2`, or `when_undecided: advance`"
+        )
+    prompts = _prompts(spec)
+    return Plan(
+        rollout=rollout,
+        service=spec.service,
+        target=spec.target,
+        folder=spec.folder,
+        image=image,
+        change=_change(top),
+        stages=stages,
+        gates=gates,
+        required_tests=tuple(required_tests),
+        poll_seconds=top.poll,
+        pace=top.pace,
+        when_undecided=top.when_undecided,
+        warmup=Warmup(
+            top.warmup.seconds,
+            top.warmup.requests,
+            top.warmup.tokens,
+            top.warmup.until_steady,
+            top.warmup.concurrency,
+            prompts,
+        ),
+        smoke=_smoke(prompts),
+        health=top.health or str(spec.platform.options.get("ready", "/health")),
+        baseline_seconds=top.baseline.window,
+        baseline_requests=top.baseline.min_requests,
+        drain_seconds=top.drain_timeout,
+        ready_seconds=top.ready_timeout,
+        bake_seconds=top.bake,
+        holdback=top.holdback,
+        same_model=top.same_model,
+        stated_models=(top.model.baseline, top.model.canary or top.canary.model),
+        build=tuple(top.build),
+        runbook=top.runbook,
+        keep=top.keep,
+        refuse_rejected=top.refuse_rejected,
+        synthetic_users=spec.load is not None,
+        overrides=spec.overrides,
+        warnings=_warnings(gates),
+    )
+
+
+def _with_marks(declared: tuple[Gate, ...], marked: Sequence[Mark], decide: str) -> tuple[Gate, ...]:
+    """The file's gates, and those that ``@pytest.mark.gate`` declares; each mark once, whatever stages it stands at."""
+    gates = {gate.name: gate for gate in declared}
+    for args, options, nodeid in marked:
+        where = nodeid.partition("[")[0]
+        if len(args) != 1:
+            raise PlanError(f"{where}: @pytest.mark.gate takes one metric and its limits, such as gate('ttft_p99', ratio=1.3)")
+        try:
+            gate = gate_from(str(args[0]), options, where, decide=decide)
+        except SpecError as error:
+            raise PlanError(str(error)) from error
+        known = gates.get(gate.name)
+        if known is not None and replace(known, where=where) != gate:
+            raise PlanError(f"{where}: {gate.name} is declared in {known.where} with other limits; keep one of them")
+        gates.setdefault(gate.name, gate)
+    return tuple(gates.values())
+
+
+def _change(top: Document) -> Change:
+    return Change(tuple(sorted(top.canary.env.items())), tuple(top.canary.args), top.canary.model, top.canary.replicas)
+
+
+def _refuse_what_is_not_built(spec: Spec) -> None:
+    top = spec.document
+    for key, asked in (("control", top.control), ("canary.patch", top.canary.patch)):
+        if asked:
+            raise SpecError(f"{spec.where(key)}: `{key}` is not supported yet; take it out")
+    if top.baseline.revision != "stable":
+        raise SpecError(f"{spec.where('baseline.revision')}: found {top.baseline.revision!r}, expected stable")
+
+
+def _prompts(spec: Spec) -> tuple[Prompt, ...]:
+    name, key = spec.document.warmup.prompts, "warmup.prompts"
+    if name is None and spec.load is not None and isinstance(spec.load.options.get("prompts"), str):
+        name, key = str(spec.load.options["prompts"]), "load.prompts"
+    return read_prompts(spec.folder / name, spec.where(key)) if name else ()
+
+
+def _smoke(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    known_first = sorted(prompts, key=lambda prompt: prompt.expect is None)
+    streamed = [prompt for prompt in known_first if prompt.stream][:2]
+    whole = [prompt for prompt in known_first if not prompt.stream]
+    return tuple(whole[: SMOKE_PROMPTS - len(streamed)] + streamed)
+
+
+def _warnings(gates: Sequence[Gate]) -> tuple[str, ...]:
+    kinds = {gate.metric.kind for gate in gates}
+    if kinds == {Kind.RATE}:
+        return ("only error rates are gated: a slow build would pass; add latency_p99: {ratio: 1.2}",)
+    if kinds == {Kind.QUANTILE}:
+        return ("only latency is gated: a build that fails fast would pass; add error_rate: {ratio: 1.5}",)
+    return ()

@@ -99,10 +99,11 @@ class Gateway:
         first, gap = self._timing.stream(len(parts))
         await _begin(send, 200, b"text/event-stream", None)
         for number, chunk in enumerate(_chunks(head | {"object": "chat.completion.chunk"}, parts, finish, usage)):
-            if 1 <= number <= len(parts):
-                await asyncio.sleep(first if number == 1 else gap)
-            if number == 1:
+            if number == 0:  # the role comes when the first token is there, as from a real model server
+                await asyncio.sleep(first)
                 self._measures.first_token.observe(first)
+            elif 2 <= number <= len(parts):
+                await asyncio.sleep(gap)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 

@@ -7,7 +7,7 @@ from math import log
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.edges import Edge, edge, levels, tail_of
-from pytest_canary.gates.evidence import Frozen, TailEvidence, highest
+from pytest_canary.gates.evidence import TAIL_ODDS, Frozen, TailEvidence, highest
 from pytest_canary.gates.finding import BETA, Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Counted, Gate, Limits, Status
@@ -100,10 +100,11 @@ class RelativeTail:
 
     def _against_now(self, evidence: TailEvidence, limit: str, canary: Reading, baseline: Reading) -> Finding:
         odds_each = evidence.odds[:, 0]
-        worst = int(odds_each.argmax())
+        own = float(odds_each[-1])
+        worst = len(odds_each) - 1 if own >= TAIL_ODDS else int(odds_each.argmax())
         odds, log_e, each = float(odds_each[worst]), float(evidence.log_e[0]), self._edges[worst]
-        own = self._gate.metric.quantile
-        mine, theirs = canary.over(each.high, own), baseline.over(each.low, own)
+        quantile = self._gate.metric.quantile
+        mine, theirs = canary.over(each.high, quantile), baseline.over(each.low, quantile)
         there = canary.requests > 0 and baseline.requests > 0
         status, by, why = Status.UNDECIDED, None, ""
         if not there:

@@ -97,6 +97,15 @@ class Limits:
         """Whether a baseline is needed to judge."""
         return self.ratio is not None or self.delta is not None
 
+    def __str__(self) -> str:
+        said = (
+            ("worse by at most", self.ratio, "x"),
+            ("worse by at most +", self.delta, ""),
+            ("at most", self.max, ""),
+            ("at least", self.min, ""),
+        )
+        return ", ".join(f"{words} {value:g}{sign}" for words, value, sign in said if value is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

@@ -70,6 +70,7 @@ class Rollout:
         self.outcome: Outcome | None = None
         self._stable: Revision | None = None
         self._canary: Revision | None = None
+        self._unload_seconds: float | None = None
         self._began = world.clock.wall()
 
     @property
@@ -203,7 +204,9 @@ class Rollout:
         met = self.traffic.cut_made
         if self.state in CANARY_RUNS:
             self.book.attempt("drain", self._drain)
+            drained_at = self.world.clock.now()
             self.book.attempt("unload", lambda: unload(self.world, self.canary), vital=True)
+            self._unload_seconds = self.world.clock.now() - drained_at
         seconds = self.world.clock.now() - began
         return self._end(End.ROLLED_BACK if met else End.NOT_STARTED, met.why if met else why, seconds)
 
@@ -231,7 +234,10 @@ class Rollout:
         self.traffic.handed_over()
         self._stable = stable
         self.book.safely_note("retire", pin=old.pin)
+        retired_at = self.world.clock.now()
         self.book.attempt("retire", lambda: self._retire(old, stable), vital=True)
+        if self.drained is not None:
+            self._unload_seconds = self.world.clock.now() - retired_at - self.drained.seconds
         return self._end(End.PROMOTED, why, self.world.clock.now() - began, previous=old)
 
     def _retire(self, old: Revision, stable: Revision) -> None:
@@ -294,4 +300,7 @@ class Rollout:
             runbook=self.plan.runbook,
             trouble=tuple(self.book.trouble),
             recording=str(self.book.recording.path),
+            rollout=self.plan.rollout,
+            keep=self.plan.keep,
+            unload_seconds=self._unload_seconds,
         )

@@ -16,7 +16,7 @@ from pytest_canary import report, world
 from pytest_canary.errors import Busy, CanaryError, LedgerError, NotStarted, UsageError
 from pytest_canary.gates import Action
 from pytest_canary.outcome import End, Outcome, Row
-from pytest_canary.plan import Plan, Stage, gate_from
+from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Fact, Role, Sample, Shared
 from pytest_canary.recording import Recording
 from pytest_canary.report import history
@@ -26,6 +26,7 @@ from pytest_canary.session.console import Console
 from pytest_canary.session.junit import report_row
 from pytest_canary.session.signals import Signals
 from pytest_canary.session.watcher import Watcher
+from pytest_canary.spec import gate_from
 from pytest_canary.verdict import Decision, Judge, Step, Verdict, check_alpha, settled, share_alpha, withheld
 
 
@@ -200,7 +201,7 @@ class Live:
         rollout = self.rollout
         key = f"{metric} {sorted(limits.items())}"
         if key not in self._checks:
-            gate = gate_from(metric, limits, "stage.check", self.plan.stages)
+            gate = gate_from(metric, limits, "stage.check")
             name, alpha = f"{metric} (check {len(self._checks) + 1})", check_alpha(len(self._checks) + 1)
             rollout.judge.add(replace(gate, name=name, alpha=alpha))
             self._checks[key] = name

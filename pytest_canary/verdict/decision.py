@@ -39,7 +39,7 @@ def decide(
         return Decision(Step.ADVANCE, _why_passed(required))
     waits = _waits(required, elapsed, requests, hold, min_requests)
     if deadline is not None and elapsed >= deadline:
-        return Decision(Step.STOP, f"deadline of {deadline:g} s reached: {waits}")
+        return Decision(Step.STOP, f"deadline of {deadline:g} s reached: {waits}", overdue=True)
     return Decision(Step.WAIT, f"waits for {waits}")
 
 
@@ -77,9 +77,9 @@ def settled(verdicts: Sequence[Verdict], decision: Decision) -> tuple[Verdict, .
     """The verdicts as ``decision`` leaves them: passed by proof or soak, or failed by the deadline."""
     if decision.step is Step.ADVANCE:
         return tuple(_soaked(verdict) if verdict.status is Status.UNDECIDED else verdict for verdict in verdicts)
-    required = [verdict for verdict in verdicts if not verdict.alert]
-    if decision.step is not Step.STOP or any(verdict.status is Status.FAIL for verdict in required):
+    if not decision.overdue:
         return tuple(verdicts)
+    required = [verdict for verdict in verdicts if not verdict.alert]
     guilty = [v for v in required if not _no_harm(v)] or [v for v in required if v.status is not Status.PASS]
     return tuple(_overdue(verdict, decision.why) if verdict in guilty else verdict for verdict in verdicts)
 

@@ -54,3 +54,5 @@ class Decision:
 
     step: Step
     why: str
+    overdue: bool = False
+    """Whether it was the deadline that stopped."""

@@ -111,13 +111,13 @@ class EnvoyServer:
 
     def stop(self) -> None:
         """SIGTERM, wait, SIGKILL; the sockets go, the log stays.  Safe to repeat."""
-        if self._process is not None and not self._process.end(self._shared.clock, STOP_SECONDS):
-            self._shared.note("cut", what="envoy", pid=self._process.pid, after_seconds=STOP_SECONDS)
-        self._process = None
-        self._known = False
+        process, self._process, self._known = self._process, None, False
+        unhurt = process is None or process.end(self._shared.clock, STOP_SECONDS)
         self._forget_sockets()
         for name in ("routes.json", "clusters.json", "port"):
             (self.folder / name).unlink(missing_ok=True)
+        if process is not None and not unhurt:
+            self._shared.note("cut", what="envoy", pid=process.pid, after_seconds=STOP_SECONDS)
 
     def table(self) -> Table:
         """The table that requests follow now, told by the thread that serves them."""
@@ -155,6 +155,7 @@ class EnvoyServer:
 
     def _configure(self, table: Table, port: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "port").unlink(missing_ok=True)  # that of the last Envoy; ours is not known yet
         places = list(table.places.values())
         self.write("bootstrap.json", json.dumps(bootstrap(self.options, port, self.folder, self._socket(""))))
         self.write("clusters.json", json.dumps(clusters(places, self.options, "0")))

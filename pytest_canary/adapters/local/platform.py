@@ -86,12 +86,16 @@ class LocalPlatform:
             clock.sleep(LOOK_SECONDS)
 
     def stop(self) -> None:
-        self._shared.note(FORGOTTEN)
+        known = self._running or self._stable or self._remembered
         self._stable = self._remembered = None
-        for running in self._running.values():
-            running.process.ask_to_end()
-        for running in list(self._running.values()):
-            self.remove(running.revision)
+        try:
+            if known:
+                self._shared.note(FORGOTTEN)
+        finally:  # a ledger that cannot be written is no reason to leave processes behind
+            for running in self._running.values():
+                running.process.ask_to_end()
+            for running in list(self._running.values()):
+                self.remove(running.revision)
 
     def stable(self) -> Revision:
         if self._stable is None:
@@ -145,9 +149,10 @@ class LocalPlatform:
         if held is None:
             return
         seconds = self._options.stop_seconds
-        if not held.process.end(self._shared.clock, seconds):
-            self._shared.note("cut", what=str(revision), pid=held.process.pid, after_seconds=seconds)
+        unhurt = held.process.end(self._shared.clock, seconds)
         del self._running[revision.pin]
+        if not unhurt:
+            self._shared.note("cut", what=str(revision), pid=held.process.pid, after_seconds=seconds)
 
     def _held(self, revision: Revision) -> Running:
         held = self._running.get(revision.pin)

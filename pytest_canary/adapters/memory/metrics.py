@@ -1,0 +1,140 @@
+"""Requests that nobody sent, counted exactly: rate x weight over time, and shares of those that fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pytest_canary.adapters.memory.latency import Latencies
+from pytest_canary.adapters.memory.world import TRAFFIC, MemoryWorld
+from pytest_canary.errors import SourceUnavailable
+from pytest_canary.ports import Fact, Role, Sample, Shared
+
+PerTag = float | dict[str, float]
+LATENCY_SECONDS, TTFT_SECONDS = 0.05, 0.02
+COUNTERS = ("requests", "errors", "client_errors")
+
+
+class Outage(BaseModel):
+    """When the source does not answer: seconds after its start, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    after: float = Field(ge=0)
+    seconds: float = Field(gt=0, alias="for")
+
+
+class TurnsBad(BaseModel):
+    """A build that is good until ``after`` seconds of the source's time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: float = Field(ge=0)
+    error_rate: float = Field(ge=0, le=1)
+
+
+class MemoryMetricsOptions(BaseModel):
+    """What ``metrics: {memory: {...}}`` may say; a number holds for every build, a mapping for the tags it names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(default=100.0, ge=0)
+    """Requests per second, all roles together."""
+    error_rate: PerTag = 0.0
+    """Share of requests that end in a 5xx, 0..1."""
+    client_error_rate: PerTag = 0.0
+    """Share of requests that end in a 4xx, 0..1."""
+    latency: PerTag = LATENCY_SECONDS
+    """Median, seconds; the values are lognormal with a sigma of 0.5."""
+    ttft: PerTag = TTFT_SECONDS
+    """Median time to the first token, seconds; lognormal like ``latency``."""
+    outage: Outage | None = None
+    silent: tuple[str, ...] = ()
+    """Tags that no request reaches, whatever their weight."""
+    turns_bad: dict[str, TurnsBad] = Field(default_factory=dict)
+    """Tag -> when it begins to fail, and how often."""
+
+
+class MemoryMetrics:
+    """:class:`~pytest_canary.ports.MetricSource` in memory: no chance, the same counts every time."""
+
+    Options = MemoryMetricsOptions
+
+    def __init__(self, options: MemoryMetricsOptions, shared: Shared) -> None:
+        self._options, self._shared, self._clock = options, shared, shared.clock
+        self._world = MemoryWorld.of(shared)
+        self._world.counters.append(self._count)
+        self._until = self._clock.now()
+        self._began: float | None = None
+        self._latency, self._ttft = Latencies(), Latencies()
+
+    @classmethod
+    def connect(cls, options: MemoryMetricsOptions, shared: Shared) -> MemoryMetrics:
+        """The metric source of one target; starts nothing."""
+        return cls(options, shared)
+
+    def check(self) -> Sequence[str]:
+        if TRAFFIC in self._shared.handles:
+            return []
+        return ["the memory metrics count what the memory router splits; write `router: {memory: {}}`"]
+
+    def recover(self, facts: Sequence[Fact]) -> None:
+        """Count from here: nobody was asked while no process was there."""
+        del facts
+        self._until = self._clock.now()
+
+    def start(self) -> None:
+        self._began = self._clock.now() if self._began is None else self._began
+
+    def stop(self) -> None:
+        self._began = None
+
+    def poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
+        with self._world.lock:
+            self._count()
+            out, age = self._options.outage, self._age(self._clock.now())
+            if out is not None and out.after <= age < out.after + out.seconds:
+                raise SourceUnavailable(f"the metrics are out for another {out.after + out.seconds - age:g} s")
+            return {role: self._sample(role) for role in roles if role in self._world.state.places}
+
+    def _age(self, at: float) -> float:
+        return 0.0 if self._began is None else at - self._began
+
+    def _count(self) -> None:
+        now, state = self._clock.now(), self._world.state
+        since, self._until = self._until, now
+        for role, revision in state.places.items():
+            counted = state.counted.setdefault(role, dict.fromkeys(COUNTERS, 0.0))
+            if revision.tag in self._options.silent:
+                continue
+            requests = (now - since) * self._options.rate * state.shares[role]
+            errors = requests * self._error_rate(revision.tag, self._age(since), self._age(now))
+            client_errors = requests * _of(self._options.client_error_rate, revision.tag, 0.0)
+            served = self._world.served.setdefault(revision.pin, dict.fromkeys(COUNTERS, 0.0))
+            for name, count in zip(COUNTERS, (requests, errors, client_errors), strict=True):
+                counted[name] += count
+                served[name] += count
+
+    def _error_rate(self, tag: str, since: float, until: float) -> float:
+        """The mean between two ages; a build may turn bad in between."""
+        good, turns = _of(self._options.error_rate, tag, 0.0), self._options.turns_bad.get(tag)
+        if turns is None or until <= since:
+            return good
+        bad = min(max(until - turns.after, 0.0) / (until - since), 1.0)
+        return good * (1 - bad) + turns.error_rate * bad
+
+    def _sample(self, role: Role) -> Sample:
+        tag, exact = self._world.state.places[role].tag, self._world.state.counted[role]
+        counters = {name: float(math.floor(count + 1e-6)) for name, count in exact.items()}
+        requests = int(counters["requests"])
+        histograms = {
+            "latency": self._latency.histogram(role, requests, _of(self._options.latency, tag, LATENCY_SECONDS)),
+            "ttft": self._ttft.histogram(role, requests, _of(self._options.ttft, tag, TTFT_SECONDS)),
+        }
+        return Sample(self._clock.now(), counters, histograms)
+
+
+def _of(told: PerTag, tag: str, otherwise: float) -> float:
+    return told.get(tag, otherwise) if isinstance(told, dict) else told

@@ -1,0 +1,9 @@
+"""Traffic by chance, from a seed: what gates do with noise, without a build, a router or a second of waiting."""
+
+from collections.abc import Mapping
+
+from pytest_canary.adapters.simulated.metrics import SimulatedMetrics
+
+OFFERS: Mapping[str, type] = {"metrics": SimulatedMetrics}
+
+__all__ = ["OFFERS", "SimulatedMetrics"]

@@ -1,0 +1,148 @@
+"""What a person on call has to know, as labelled lines; text and Markdown both show these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_canary.outcome import End, Outcome, Row
+from pytest_canary.ports import NOTHING, Seen
+from pytest_canary.report.commands import next_steps
+from pytest_canary.report.words import count, duration, several, shortened
+from pytest_canary.verdict import By, Verdict
+
+Line = tuple[str, str]
+"""A label and what it says."""
+
+LATE_SECONDS = 0.005
+"""Synthetic requests that leave later than this make a run's latencies worthless."""
+SHOWN = 4
+"""So many gates or troubles are told; the report file has them all."""
+
+
+def last_line(outcome: Outcome) -> str:
+    """How the rollout ended, where, and with which build, in one line."""
+    build = str(outcome.canary) if outcome.canary else outcome.image or "no build"
+    line = f"{outcome.end} on {outcome.target}: {build}"
+    if outcome.end is End.PROMOTED:
+        return f"{line} has all the traffic" + (f", instead of {outcome.previous}" if outcome.previous else "")
+    if outcome.end is End.UNCHANGED:
+        return f"{line}; nothing was deployed"
+    if outcome.end is End.NOT_RESTORED:
+        return f"NOT RESTORED on {outcome.target}: a human must look now; {build} may still have traffic"
+    back = f"; {outcome.stable} has all the traffic" if outcome.stable else ""
+    if outcome.end is End.NOT_STARTED:
+        return f"{line} met no user{back}"
+    stage = f" at {outcome.cut.stage}" if outcome.cut else ""
+    return f"{outcome.end} on {outcome.target}{stage}: {build}, {_blame(outcome)}{back}"
+
+
+def _blame(outcome: Outcome) -> str:
+    names = list(dict.fromkeys(verdict.gate for verdict in outcome.failed))
+    return f"failed {', '.join(names)}" if names else shortened(outcome.why.partition(";")[0])
+
+
+def lines(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> list[Line]:
+    """Everything below the first line, in the order in which it is asked for at night."""
+    said = [("trouble", text) for text in _some(outcome.trouble)]
+    said += _why(outcome)
+    said += _stages(outcome)
+    said += _users(outcome)
+    said += _way_back(outcome)
+    said += [("steps", ", ".join(_step(row) for row in outcome.rows))] if outcome.rows else []
+    said += [("override", ", ".join(outcome.overrides))] if outcome.overrides else []
+    said += [("warning", text) for text in _some(outcome.warnings)]
+    said += [("runbook", outcome.runbook)] if outcome.runbook else []
+    said += [("report", files["report"])] if files.get("report") else []
+    metrics = files.get("metrics") or outcome.recording
+    said += [("metrics", metrics)] if metrics else []
+    return said + [("next", step) for step in next_steps(outcome)]
+
+
+def _some(texts: tuple[str, ...]) -> list[str]:
+    more = len(texts) - SHOWN
+    return [*texts[:SHOWN], *([f"and {more} more, in the report"] if more > 0 else [])]
+
+
+def _why(outcome: Outcome) -> list[Line]:
+    failed = [verdict.sentence or verdict.gate for verdict in outcome.failed]
+    alerts = [v for v in outcome.verdicts if v.alert and v.status == "fail"]
+    told = outcome.end in (End.PROMOTED, End.UNCHANGED) or any(outcome.why.startswith(says) for says in failed)
+    why = [] if told or not outcome.why else [("why", outcome.why)]
+    gates = [("gate", sentence) for sentence in _some(tuple(failed))]
+    return [*why, *gates, *(("alert", text) for text in _some(tuple(v.sentence or v.gate for v in alerts)))]
+
+
+def stage_label(outcome: Outcome, index: int) -> str:
+    """The share of the stage with this index, as its ramp row names it."""
+    ramps = [row.name[5:-1] for row in outcome.rows if row.name.startswith("ramp[")]
+    return ramps[index] if index < len(ramps) else f"no. {index + 1}"
+
+
+def _stages(outcome: Outcome) -> list[Line]:
+    held = {index: [v for v in outcome.verdicts if v.stage == index] for index in {v.stage for v in outcome.verdicts}}
+    passed = {i: v for i, v in sorted(held.items()) if all(each.status == "pass" or each.alert for each in v)}
+    if not passed:
+        return []
+    if outcome.end is not End.PROMOTED:
+        labels = [stage_label(outcome, index) for index in passed]
+        before = [label for label in labels if outcome.cut is None or label != outcome.cut.stage]
+        return [("passed", ", ".join(before))] if before else []
+    return [(f"stage {stage_label(outcome, index)}", _grounds(verdicts)) for index, verdicts in passed.items()]
+
+
+def _grounds(verdicts: list[Verdict]) -> str:
+    requests = max((verdict.canary.requests for verdict in verdicts), default=0.0)
+    return "; ".join([several(requests, "canary request"), *(ground(v) for v in verdicts if not v.alert)])
+
+
+def ground(verdict: Verdict) -> str:
+    """On what ground a gate passed, and how far proof still is."""
+    if verdict.by is By.NOT_COMPARED:
+        return f"{verdict.gate} {verdict.by}"
+    if verdict.by is not By.SOAK or verdict.needed is None:
+        return f"{verdict.gate} by {verdict.by or 'no rule'}"
+    return f"{verdict.gate} by {verdict.by} (proof would take about {count(verdict.needed)} more requests)"
+
+
+def _users(outcome: Outcome) -> list[Line]:
+    seen, said = outcome.seen, list[Line]()
+    if outcome.exposed or outcome.cut or outcome.end is End.PROMOTED:
+        sent = (
+            f"{count(outcome.exposed)} of {several(seen.sent, 'request')}"
+            if seen
+            else several(outcome.exposed, "request")
+        )
+        bad = seen.bad.get(outcome.canary.pin, 0) if seen and outcome.canary else 0
+        badly = f", {count(bad)} of them badly" if bad else ""
+        said.append(("exposed", f"{sent} of users answered by the canary{badly}"))
+    if seen is not None:
+        said.append(("dropped", _dropped(seen)))
+        if seen.lag_p99_seconds > LATE_SECONDS:
+            late = f"the load left {duration(seen.lag_p99_seconds)} late (p99), more than {duration(LATE_SECONDS)}"
+            said.append(("invalid", f"{late}: this run's latencies are not to be trusted; free the machine, run again"))
+    return said
+
+
+def _dropped(seen: Seen) -> str:
+    why = ", ".join(f"{count(number)} {reason}" for reason, number in sorted(seen.dropped_why.items()))
+    return f"{several(seen.dropped, 'request')} of users without a whole answer" + (f" ({why})" if why else "")
+
+
+def _way_back(outcome: Outcome) -> list[Line]:
+    said = list[Line]()
+    if outcome.cut is not None:
+        after = outcome.cut.after_seconds
+        since = f"{duration(after)} after the first bad answer" if after is not None else "no bad answer was seen"
+        said.append(("weight 0", f"{since}; the shift itself took {duration(outcome.cut.seconds)}"))
+    if outcome.drained is not None:
+        drained = outcome.drained
+        cut = several(drained.cut, "request") + " had to be cut" if drained.cut else "none had to be cut"
+        unload = f"; unload {duration(outcome.unload_seconds)}" if outcome.unload_seconds is not None else ""
+        was = "was" if drained.in_flight == 1 else "were"
+        flying = f"{several(drained.in_flight, 'request')} {was} in flight"
+        said.append(("drain", f"{duration(drained.seconds)}, {flying}, {cut}{unload}"))
+    return said
+
+
+def _step(row: Row) -> str:
+    return f"{row.name} {duration(row.seconds)}" + ("" if row.passed else " FAILED")

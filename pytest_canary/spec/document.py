@@ -1,0 +1,142 @@
+"""What a rollout.yaml may say: the typed model, every key with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from pytest_canary.spec import units
+
+
+def _text(read: Callable[[str], Any]) -> BeforeValidator:
+    """Let ``read`` have the text; what is no text (a list, a map) is wrong whatever it holds."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, list | dict):
+            try:
+                read("\0")
+            except ValueError as error:
+                raise ValueError(f"{error}, not a list or a map") from None
+        return read(value) if isinstance(value, str) else value
+
+    return BeforeValidator(validate)
+
+
+def _schema(kind: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["string", "number"], "description": kind, "examples": [example]})
+
+
+Duration = Annotated[float, _text(units.duration), _schema("seconds, or with units", "1h30m")]
+Deadline = Annotated[float | None, _text(units.deadline), _schema("seconds, with units, or none", "30m")]
+Percent = Annotated[float, _text(units.percent), _schema("per cent of the traffic", "5%")]
+Whole = Annotated[int, _text(units.whole), _schema("a whole number", "500")]
+Flag = Annotated[bool, _text(units.boolean)]
+Pace = Literal["hold", "proof"]
+DecideName = Literal["evidence", "threshold", "estimate", "window"]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class GateEntry(Model):
+    """Limits of a gate as they are written; which unit they have depends on the metric."""
+
+    ratio: str | None = None
+    delta: str | None = None
+    max: str | None = None
+    min: str | None = None
+    action: str | None = None
+    decide: str | None = None
+    against: str | None = None
+    floor: str | None = None
+    min_baseline: str | None = None
+    catastrophe: str | None = None
+    quantiles: list[str] | None = None
+    better: str | None = None
+
+
+class StageEntry(Model):
+    """One stage; what is not said is taken from the top."""
+
+    weight: Percent
+    hold: Duration | None = None
+    min_requests: Whole | None = None
+    deadline: Deadline | None = Field(default=-1.0)
+    gates: dict[str, GateEntry] = {}
+
+
+class BaselineEntry(Model):
+    """What is normal, and how long it is read before the ramp."""
+
+    revision: str = "stable"
+    window: Duration = 60.0
+    min_requests: Whole = 100
+
+
+class WarmupEntry(Model):
+    """Traffic to the canary alone, never counted; ends at the first limit, or when latency is steady."""
+
+    seconds: Duration = Field(default=60.0, alias="for")
+    requests: Whole | None = None
+    tokens: Whole | None = None
+    prompts: str | None = None
+    until_steady: Flag = True
+    concurrency: Annotated[int, _text(units.whole), Field(ge=1, le=256)] = 4
+
+
+class CanaryEntry(Model):
+    """What is new besides the image."""
+
+    env: dict[str, str] = {}
+    args: list[str] = []
+    model: str | None = None
+    replicas: Annotated[int, _text(units.whole), Field(ge=1)] | None = None
+    patch: dict[str, Any] | None = None
+
+
+class ModelsEntry(Model):
+    """Model versions that the file states, where the builds do not say."""
+
+    baseline: str | None = None
+    canary: str | None = None
+
+
+class Document(Model):
+    """One target's view of a rollout.yaml: the top level with the target laid over it."""
+
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    platform: dict[str, Any]
+    router: dict[str, Any]
+    metrics: dict[str, Any]
+    load: dict[str, Any] | None = None
+    probe: dict[str, Any] = {"http": {}}
+    clock: dict[str, Any] = {"system": {}}
+    baseline: BaselineEntry = BaselineEntry()
+    canary: CanaryEntry = CanaryEntry()
+    stages: Annotated[list[StageEntry], Field(min_length=1)]
+    poll: Annotated[float, _text(units.duration), Field(gt=0)] = 5.0
+    pace: Pace = "hold"
+    decide: DecideName = "evidence"
+    hold: Duration = 300.0
+    min_requests: Whole = 500
+    deadline: Deadline = 1800.0
+    when_undecided: Literal["advance", "rollback"] = "advance"
+    warmup: WarmupEntry = WarmupEntry()
+    ready_timeout: Duration = 300.0
+    drain_timeout: Duration = 60.0
+    bake: Duration = 0.0
+    control: Flag = False
+    holdback: Percent = 0.0
+    same_model: Flag = True
+    model: ModelsEntry = ModelsEntry()
+    runbook: str = ""
+    health: str | None = None
+    build: list[str] = []
+    keep: Flag = False
+    refuse_rejected: Flag = False
+    gates: dict[str, GateEntry] = {}

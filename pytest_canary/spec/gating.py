@@ -1,0 +1,129 @@
+"""``{ratio: 1.5}`` under a metric's name -> a Gate; for the file, for marks and for ``stage.check`` alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pytest_canary.errors import SpecError
+from pytest_canary.gates import Action, Decide, Gate, Kind, Limits, Metric, metric, names
+from pytest_canary.spec import units
+
+OPTIONS = (
+    *("ratio", "delta", "max", "min", "action", "decide", "against", "floor", "min_baseline"),
+    *("catastrophe", "quantiles", "better"),
+)
+
+
+def gate_from(name: str, options: Mapping[str, Any], where: str, *, decide: str = "evidence") -> Gate:
+    """Make the gate ``name`` from its options, texts or numbers; ``decide`` is the rule where they name none.
+
+    Raises:
+        SpecError: the metric is unknown, or an option is; the text begins with ``where``.
+
+    """
+    found = metric(name)
+    if found is None:
+        near = get_close_matches(name, names(), 1, 0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SpecError(f"{where}: found gate {name!r}; {hint}Known are {', '.join(names())}")
+    reader = _Reader(name, found, options, where)
+    reader.refuse_unknown()
+    limits = reader.limits()
+    return Gate(
+        name=name,
+        metric=found,
+        limits=limits,
+        action=Action(reader.one_of("action", ("rollback", "alert"), "rollback")),
+        decide=_decide(reader.one_of("decide", ("evidence", "threshold", "estimate", "window"), decide), where),
+        where=where,
+        against=reader.one_of("against", ("concurrent", "captured"), "concurrent"),
+        floor=reader.read("floor", units.rate, 0.001),
+        min_baseline=reader.read("min_baseline", units.whole, 50),
+        catastrophe=reader.read("catastrophe", units.boolean, True),
+        quantiles=reader.quantiles(),
+    )
+
+
+def stage_limits(name: str, options: Mapping[str, Any], where: str) -> Limits:
+    """Limits of ``name`` that differ at one stage; nothing else of a gate may."""
+    gate = gate_from(name, options, where)
+    other = sorted(key for key in options if key not in ("ratio", "delta", "max", "min"))
+    if other:
+        raise SpecError(f"{where}: found {other[0]!r} at a stage, where only ratio, delta, max and min may differ")
+    return gate.limits
+
+
+def _decide(name: str, where: str) -> Decide:
+    try:
+        return Decide(name)
+    except ValueError:
+        raise SpecError(f"{where}: `decide: {name}` is not supported yet; expected evidence or threshold") from None
+
+
+class _Reader:
+    def __init__(self, name: str, found: Metric, options: Mapping[str, Any], where: str) -> None:
+        self._name, self._metric, self._where = name, found, where
+        self._options = {key: value for key, value in options.items() if value is not None}
+
+    def refuse_unknown(self) -> None:
+        for key in self._options:
+            if key not in OPTIONS:
+                near = get_close_matches(key, OPTIONS, 1, 0.5)
+                hint = f"; did you mean {near[0]}?" if near else f", expected one of {', '.join(OPTIONS)}"
+                raise SpecError(f"{self._where}: {self._name}: found option {key!r}{hint}")
+
+    def read(self, key: str, unit: Callable[[str], Any], default: Any) -> Any:
+        if key not in self._options:
+            return default
+        value = self._options[key]
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        try:
+            return unit(text)
+        except ValueError as error:
+            raise SpecError(f"{self._where}: {self._name}.{key}: found {text!r}, expected {error}") from None
+
+    def one_of(self, key: str, known: tuple[str, ...], default: str) -> str:
+        value = str(self._options.get(key, default))
+        if value not in known:
+            raise SpecError(f"{self._where}: {self._name}.{key}: found {value!r}, expected {' or '.join(known)}")
+        return value
+
+    def limits(self) -> Limits:
+        absolute = units.latency if self._metric.unit == "seconds" else units.rate
+        limits = Limits(
+            ratio=self.read("ratio", _worse_by, None),
+            delta=self.read("delta", absolute, None),
+            max=self.read("max", absolute, None),
+            min=self.read("min", absolute, None),
+        )
+        if limits == Limits():
+            raise SpecError(f"{self._where}: {self._name} has no limit, expected ratio, delta, max or min")
+        better: Literal["lower", "higher"] = "lower" if self._metric.lower_is_better else "higher"
+        said = self.one_of("better", ("lower", "higher"), better)
+        if said != better:
+            raise SpecError(f"{self._where}: {self._name}.better: found {said!r}, but {better} is better for it")
+        return limits
+
+    def quantiles(self) -> tuple[float, ...] | None:
+        if "quantiles" not in self._options:
+            return None
+        if self._metric.kind is not Kind.QUANTILE:
+            raise SpecError(f"{self._where}: {self._name}.quantiles: {self._name} is no latency")
+        given = self._options["quantiles"]
+        try:
+            found = tuple(float(str(one).removeprefix("p")) / 100 for one in given)
+        except (ValueError, TypeError):
+            found = ()
+        if not found or any(q not in (0.5, 0.9, 0.95, 0.99) for q in found):
+            raise SpecError(f"{self._where}: {self._name}.quantiles: found {given!r}, expected some of p50 p90 p95 p99")
+        return found
+
+
+def _worse_by(text: str) -> float:
+    value = units.number(text)
+    if not 1 < value <= 100 or not math.isfinite(value):
+        raise ValueError("a ratio above 1, such as 1.5 for `at most half as much again`")
+    return value
