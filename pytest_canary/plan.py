@@ -134,7 +134,9 @@ def stages_of(spec: Spec, rollout: str) -> tuple[Stage, ...]:
         )
         where = place(spec.tree, ["stages", index])
         if stage.weight <= (stages[-1].weight if stages else 0.0):
-            raise SpecError(f"{where}: stage {stage} does not grow, expected more than {stages[-1] if stages else '0%'}")
+            raise SpecError(
+                f"{where}: stage {stage} does not grow, expected more than {stages[-1] if stages else '0%'}"
+            )
         if stage.deadline_seconds is not None and stage.hold_seconds > stage.deadline_seconds:
             raise SpecError(
                 f"{where}: stage {stage}: found hold {stage.hold_seconds:g} s, expected at most its deadline of "
@@ -202,7 +204,9 @@ def make_plan(
     stages = stages_of(spec, rollout)
     gates = _with_marks(declared_gates(spec), marked, top.decide)
     if not gates and not required_tests:
-        raise PlanError(f"{spec.where('gates')}: no gate is declared and no test asks for `stage`: nothing would decide")
+        raise PlanError(
+            f"{spec.where('gates')}: no gate is declared and no test asks for `stage`: nothing would decide"
+        )
     if top.when_undecided == "rollback" and not top.holdback and any(gate.limits.relative for gate in gates):
         raise PlanError(
             f"{spec.where('when_undecided')}: `when_undecided: rollback` cannot pass the 100 % stage, where nothing is "
@@ -256,7 +260,9 @@ def _with_marks(declared: tuple[Gate, ...], marked: Sequence[Mark], decide: str)
     for args, options, nodeid in marked:
         where = nodeid.partition("[")[0]
         if len(args) != 1:
-            raise PlanError(f"{where}: @pytest.mark.gate takes one metric and its limits, such as gate('ttft_p99', ratio=1.3)")
+            raise PlanError(
+                f"{where}: @pytest.mark.gate takes one metric and its limits, such as gate('ttft_p99', ratio=1.3)"
+            )
         try:
             gate = gate_from(str(args[0]), options, where, decide=decide)
         except SpecError as error:

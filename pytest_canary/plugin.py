@@ -7,6 +7,7 @@ this module and for one look for ``rollout.yaml`` per folder.
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,12 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that are ours by name; ``--image`` comes last, and only where it is free."""
     group = parser.getgroup("canary", "progressive delivery (pytest-canary)")
-    group.addoption("--canary-image", dest="canary_image", metavar="IMAGE", help="what --image says, where that is taken")
-    group.addoption("--canary-target", dest="canary_target", metavar="NAME", help="the target of rollout.yaml to run in")
+    group.addoption(
+        "--canary-image", dest="canary_image", metavar="IMAGE", help="what --image says, where that is taken"
+    )
+    group.addoption(
+        "--canary-target", dest="canary_target", metavar="NAME", help="the target of rollout.yaml to run in"
+    )
     group.addoption(
         "--canary-set",
         dest="canary_set",
@@ -40,7 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="override anything in rollout.yaml, such as gates.error_rate.ratio=2 or stages=5,100; may be repeated",
     )
     group.addoption("--canary-state", dest="canary_state", metavar="DIR", help="where ledgers and recordings are kept")
-    group.addoption("--canary-report", dest="canary_report", metavar="FILE", help="write the report here (.md or .json)")
+    group.addoption(
+        "--canary-report", dest="canary_report", metavar="FILE", help="write the report here (.md or .json)"
+    )
     group.addoption(
         "--canary-again",
         dest="canary_again",
@@ -53,18 +60,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
     """Add ``--image`` once every conftest and plugin has had the chance to take the name."""
     result = yield
-    try:
+    with suppress(ValueError):  # somebody's own --image; ours is then --canary-image
         parser.getgroup("canary").addoption(
             "--image", dest="canary_image", metavar="IMAGE", help="the build to roll out, such as inference-gateway:v2"
         )
-    except ValueError:
-        pass  # somebody's own --image; ours is then --canary-image
     return result
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what our marks mean, and refuse to ship from several processes at once."""
-    config.addinivalue_line("markers", "gate(metric, **limits): declare a gate of the rollout, polled while a stage holds")
+    config.addinivalue_line(
+        "markers", "gate(metric, **limits): declare a gate of the rollout, polled while a stage holds"
+    )
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
     if config.getoption("canary_image", None) is None:

@@ -122,7 +122,7 @@ class Histogram:
         return sum(self.counts[bisect_left(self.bounds, bound) + 1 :])
 
     def quantile(self, q: float) -> float | None:
-        """The value below which a share ``q`` lies, interpolated in its bucket; None when empty or beyond the last bound."""
+        """The value below which a share ``q`` lies, interpolated in its bucket; None if empty or above all bounds."""
         rank, below, lower = q * self.number, 0.0, 0.0
         for bound, count in zip(self.bounds, self.counts, strict=False):
             if count and below + count >= rank:
@@ -245,7 +245,7 @@ class Shared:
     home: Path
     """The folder of the rollout.yaml; relative paths in options are relative to it."""
     run: str = "run"
-    note: Callable[..., None] = lambda kind, **data: None
+    note: Callable[..., None] = field(default=lambda *_, **__: None)
     handles: dict[str, Any] = field(default_factory=dict)
 
 

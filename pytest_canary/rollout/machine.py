@@ -138,7 +138,7 @@ class Rollout:
             return
         with self.book.step("build") as step:
             try:
-                done = subprocess.run(  # noqa: S603
+                done = subprocess.run(
                     self.plan.build, cwd=self.plan.folder, capture_output=True, text=True, check=False
                 )
             except OSError as error:
@@ -178,9 +178,7 @@ class Rollout:
         plan, tick = self.plan, self.book.listener.tick
         with self.book.step("baseline") as step:
             model = same_model(plan, self.world.platform, self.stable, self.canary)
-            window = capture(
-                self.world.source, self.world.clock, plan.baseline_seconds, plan.baseline_requests, tick
-            )
+            window = capture(self.world.source, self.world.clock, plan.baseline_seconds, plan.baseline_requests, tick)
             captured = Baseline(window.counted, window.seconds, model)
             self.judge.capture(captured.counted)
             step.text = f"{captured}; at this traffic {', '.join(fits(plan.stages, captured.rate))}"
@@ -274,9 +272,7 @@ class Rollout:
             self.book.in_trouble(str(error))
             return None
 
-    def _make_outcome(
-        self, end: End, why: str, exposed: int, seen: Seen | None, previous: Revision | None
-    ) -> Outcome:
+    def _make_outcome(self, end: End, why: str, exposed: int, seen: Seen | None, previous: Revision | None) -> Outcome:
         return Outcome(
             run=self.run,
             service=self.plan.service,

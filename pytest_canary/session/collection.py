@@ -135,8 +135,9 @@ def narrowed_by(config: pytest.Config, folder: Path) -> str:
     given = [flag for flag, value in flags.items() if value]
     for argument in config.args:
         path, colons, _ = argument.partition("::")
-        if colons or (config.invocation_params.dir / path).resolve().is_relative_to(folder.resolve()) and (
-            (config.invocation_params.dir / path).resolve() != folder.resolve()
+        if colons or (
+            (config.invocation_params.dir / path).resolve().is_relative_to(folder.resolve())
+            and ((config.invocation_params.dir / path).resolve() != folder.resolve())
         ):
             given.append(argument)
     return " ".join(given)

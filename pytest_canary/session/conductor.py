@@ -14,7 +14,7 @@ from pytest_canary.outcome import End
 from pytest_canary.plan import Plan, belongs, make_plan
 from pytest_canary.plugin import folder_of
 from pytest_canary.ports import Role
-from pytest_canary.rollout import State
+from pytest_canary.rollout import Rollout, State
 from pytest_canary.session import fixtures
 from pytest_canary.session.collection import (
     Home,
@@ -50,7 +50,7 @@ class Conductor:
         config.add_cleanup(self._last_resort)
 
     @property
-    def live(self) -> Any:
+    def live(self) -> Rollout:
         """The state machine of the rollout that runs."""
         return self._run().rollout
 
@@ -231,7 +231,7 @@ class Conductor:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Our steps are counted and stand in JUnit; the console has shown them already."""
-        return (report.outcome, "", "") if OWN in report.keywords else None
+        return (report.outcome, "", "") if OWN in getattr(report, "keywords", ()) else None
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
@@ -351,7 +351,9 @@ class Conductor:
             pytest.skip(f"{gate} is not asked at stage {stage}")
         if verdict.alert and verdict.status != "pass":
             pytest.xfail(f"alert: {verdict.sentence}")
-        if verdict.status == "fail" or (held.step is Step.STOP and not self._convicted(stage) and verdict.status != "pass"):
+        if verdict.status == "fail" or (
+            held.step is Step.STOP and not self._convicted(stage) and verdict.status != "pass"
+        ):
             pytest.fail(verdict.sentence, pytrace=False)
         if held.step is Step.STOP:
             pytest.skip(f"the hold of {stage} ended early: {held.why}")

@@ -79,7 +79,9 @@ class Live:
             raise pytest.UsageError(str(error)) from error
         except OSError as error:
             self._let_go()
-            raise pytest.UsageError(f"{error.filename}: {error.strerror}; choose another folder with --canary-state") from error
+            raise pytest.UsageError(
+                f"{error.filename}: {error.strerror}; choose another folder with --canary-state"
+            ) from error
         judge = Judge(share_alpha(self.plan.gates), len(self.plan.stages))
         self._rollout = Rollout(self.plan, connected, self._ledger, recording, judge, self, run)
         self._watcher = Watcher(self._rollout, lambda: self.stopped, self._abort_file)
@@ -282,7 +284,13 @@ class Live:
         self.stopped = self.stopped or (self._signals.received or [""])[0]
         good = rollout.traffic.cut_made is None and not self.stopped
         if seconds > 0:
-            text = f"{seconds:g} s watched" if good else rollout.traffic.cut_made.why if rollout.traffic.cut_made else self.stopped
+            text = (
+                f"{seconds:g} s watched"
+                if good
+                else rollout.traffic.cut_made.why
+                if rollout.traffic.cut_made
+                else self.stopped
+            )
             rollout.book.row(Row("bake", good, text, seconds))
         return good
 

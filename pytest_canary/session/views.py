@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from pytest_canary.ports import Answer, Prompt, Revision, Role, Sample
 if TYPE_CHECKING:
     from pytest_canary.session.conductor import Conductor
     from pytest_canary.steps.baseline import Baseline
-    from pytest_canary.steps.warm import Warmed
 
 
 @dataclass(frozen=True)
@@ -171,5 +169,3 @@ class BaselineView:
     def quantile(self, q: float, name: str = "latency") -> float:
         """Quantile of ``name`` in seconds."""
         return self.side.quantile(q, name)
-
-

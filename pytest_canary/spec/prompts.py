@@ -43,7 +43,7 @@ def _prompt(line: str, where: str) -> Prompt:
     except ValueError as error:
         raise SpecError(f"{where}: is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise SpecError(f"{where}: found {line.strip()[:40]!r}, expected an object such as {{\"prompt\": \"...\"}}")
+        raise SpecError(f'{where}: found {line.strip()[:40]!r}, expected an object such as {{"prompt": "..."}}')
     unknown = sorted(set(data) - KEYS)
     if unknown:
         raise SpecError(f"{where}: found key {unknown[0]!r}, expected some of {', '.join(sorted(KEYS))}")
@@ -52,7 +52,7 @@ def _prompt(line: str, where: str) -> Prompt:
     body = _body(data, where) if method != "GET" else None
     if body is not None and stream:
         body = {**body, "stream": True}
-    return Prompt(str(data.get("path", Prompt.path)), body, method, stream, data.get("expect"))
+    return Prompt(str(data.get("path", Prompt().path)), body, method, stream, data.get("expect"))
 
 
 def _body(data: dict[str, Any], where: str) -> dict[str, Any]:
@@ -65,5 +65,5 @@ def _body(data: dict[str, Any], where: str) -> dict[str, Any]:
         messages = [{"role": "user", "content": data["prompt"]}]
     if not isinstance(messages, list) or not messages:
         raise SpecError(f"{where}: found no body, messages or prompt: there is nothing to send")
-    kept = {key: data[key] for key in ("max_tokens", "temperature") if key in data}
+    kept: dict[str, Any] = {key: data[key] for key in ("max_tokens", "temperature") if key in data}
     return {"model": data.get("model", "default"), "messages": messages, **kept}

@@ -118,7 +118,7 @@ def load(
     flat: Branch = trees.substituted(trees.merged(top, targets[chosen]), environ)
     _expand(flat)
     document = _validated(flat)
-    choices = {kind: _choice(flat, kind, document) for kind in ADAPTERS}
+    choices = {kind: _choice(flat, kind) for kind in ADAPTERS}
     return Spec(
         path=path,
         target=chosen,
@@ -180,7 +180,9 @@ def _refuse_unknown_keys(whole: Branch, targets: Mapping[str, Branch]) -> None:
 
 def _unknown(key: str, known: Sequence[str], where: str) -> str:
     near = get_close_matches(key, known, 1, 0.6)
-    return f"{where}: found key {key!r}, " + (f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}")
+    return f"{where}: found key {key!r}, " + (
+        f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    )
 
 
 def _expand(flat: Branch) -> None:
@@ -214,12 +216,14 @@ def _validated(flat: Branch) -> Document:
 
 
 def _problem(flat: Branch, error: Any) -> str:
-    path = [part for part in error["loc"]]
+    path = list(error["loc"])
     where, key = place(flat, path), ".".join(str(part) for part in path)
     if error["type"] == "missing":
         return f"{where}: missing key {key!r}"
     if error["type"] == "extra_forbidden":
-        return _unknown(str(path[-1]), _fields(path), where).replace("found key", f"{'.'.join(map(str, path[:-1]))}: found key")
+        return _unknown(str(path[-1]), _fields(path), where).replace(
+            "found key", f"{'.'.join(map(str, path[:-1]))}: found key"
+        )
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return f"{where}: {key}: found {error['input']!r}, expected {message}"
 
@@ -236,7 +240,7 @@ def _fields(path: Sequence[Any]) -> list[str]:
     return [info.alias or name for name, info in fields.items()]
 
 
-def _choice(flat: Branch, kind: str, document: Document) -> AdapterChoice | None:
+def _choice(flat: Branch, kind: str) -> AdapterChoice | None:
     tree = flat.items.get(kind)
     if tree is None:
         return None

@@ -81,7 +81,9 @@ def _tree(node: yaml.Node, name: str) -> Tree:
         if not isinstance(key, yaml.ScalarNode):
             raise SpecError(f"{place}: found a key that is no text")
         if key.value in branch.items:
-            raise SpecError(f"{place}: {key.value!r} stands here for the second time, first in {branch.places[key.value]}")
+            raise SpecError(
+                f"{place}: {key.value!r} stands here for the second time, first in {branch.places[key.value]}"
+            )
         branch.items[key.value], branch.places[key.value] = _tree(value, name), place
     return branch
 
@@ -140,9 +142,7 @@ def _substituted(leaf: Leaf, environ: Mapping[str, str]) -> str:
             return match.group(0)[1:]
         found = environ.get(name) or default
         if found is None:
-            raise SpecError(
-                f"{leaf.where}: the variable {name} is not set; set it, or write ${{{name}:-a default}}"
-            )
+            raise SpecError(f"{leaf.where}: the variable {name} is not set; set it, or write ${{{name}:-a default}}")
         return found
 
     return VARIABLE.sub(value, leaf.text)

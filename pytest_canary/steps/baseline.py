@@ -54,7 +54,9 @@ def same_model(plan: Plan, platform: Platform, stable: Revision, canary: Revisio
     if not plan.same_model or (ours is not None and ours == theirs):
         return ours
     if ours is None or theirs is None:
-        silent = "neither side says" if ours is theirs else f"the {'baseline' if ours is None else 'canary'} does not say"
+        silent = (
+            "neither side says" if ours is theirs else f"the {'baseline' if ours is None else 'canary'} does not say"
+        )
         raise ModelMismatch(
             f"{silent} which model version it serves, and unknown is not equal; "
             "state it (`model: {baseline: ..., canary: ...}`) or write `same_model: false`"
@@ -88,7 +90,9 @@ def capture(source: MetricSource, clock: Clock, seconds: float, requests: int, t
                 f"the stable build had {baseline.requests:.0f} requests in {baseline.seconds:.0f} s, expected at least "
                 f"{requests}: there is too little traffic to know what is normal; lower `baseline.min_requests`"
             )
-        tick(f"baseline: {baseline.requests:.0f} of {requests} requests, {max(0.0, seconds - baseline.seconds):.0f} s left")
+        tick(
+            f"baseline: {baseline.requests:.0f} of {requests} requests, {max(0.0, seconds - baseline.seconds):.0f} s left"
+        )
 
 
 def _poll(source: MetricSource) -> Sample:

@@ -32,7 +32,9 @@ def test_1_means_rolled_back(project):
 )
 def test_1_means_not_started_too(project, platform, image, reason):
     """No build behind the image, a build that never becomes ready, another model: no user meets it."""
-    run = project.write(platform=platform, replace={"deadline: 120s": "deadline: 120s\nready_timeout: 5s"}).run(image=image)
+    run = project.write(platform=platform, replace={"deadline: 120s": "deadline: 120s\nready_timeout: 5s"}).run(
+        image=image
+    )
 
     assert run.exit == 1
     assert "not started on memory" in run.out
@@ -49,7 +51,7 @@ def test_4_means_usage(project):
 
 
 def test_5_means_nothing_collected(project):
-    """pytest's own."""
+    """Pytest's own."""
     assert project.write().run("-k", "nothing_like_this").exit == 5
 
 

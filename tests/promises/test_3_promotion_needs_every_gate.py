@@ -14,9 +14,9 @@ import pytest
 )
 def test_a_narrowed_run_never_promotes(project, narrowing):
     """What was left out has not passed."""
-    run = project.write(test_own="import pytest\n@pytest.mark.gate('ttft_p99', ratio=2)\ndef test_own(stage): pass").run(
-        *narrowing
-    )
+    run = project.write(
+        test_own="import pytest\n@pytest.mark.gate('ttft_p99', ratio=2)\ndef test_own(stage): pass"
+    ).run(*narrowing)
 
     assert run.exit == 1
     assert not run.did("promote")

@@ -59,7 +59,10 @@ def test_the_way_back_is_cut_then_drain_then_remove(project):
 def test_under_the_threshold_rule_gates_speak_only_after_hold_and_min_requests(project):
     """The plain rule of the scripts this replaces."""
     run = project.write(
-        replace={"hold: 10s": "hold: 40s\ndecide: threshold", "error_rate: {ratio: 1.5}": "error_rate: {ratio: 1.5, catastrophe: false}"},
+        replace={
+            "hold: 10s": "hold: 40s\ndecide: threshold",
+            "error_rate: {ratio: 1.5}": "error_rate: {ratio: 1.5, catastrophe: false}",
+        },
     ).run(image="gateway:v2-errors")
 
     assert run.exit == 1

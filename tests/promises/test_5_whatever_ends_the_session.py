@@ -87,7 +87,9 @@ def test_a_gate_that_swallows_the_signal_does_not_save_the_canary(project, swall
 
 def test_a_second_and_third_ctrl_c_do_not_stop_the_way_back(project):
     """People press it again."""
-    project.write(clock="system", platform="slow: {remove: 1.0}", test_own=GATE.format(body="time.sleep(60)"), replace=QUICK)
+    project.write(
+        clock="system", platform="slow: {remove: 1.0}", test_own=GATE.format(body="time.sleep(60)"), replace=QUICK
+    )
     process = start(project)
     for _ in range(3):
         if process.poll() is None:
@@ -111,7 +113,10 @@ QUICK = {
 @pytest.mark.parametrize(
     ("hook", "exit_code"),
     [
-        ("def pytest_runtest_logreport(report):\n    if '25%' in report.nodeid: raise RuntimeError('broken plugin')", 3),
+        (
+            "def pytest_runtest_logreport(report):\n    if '25%' in report.nodeid: raise RuntimeError('broken plugin')",
+            3,
+        ),
         ("def pytest_sessionfinish(session): raise RuntimeError('broken plugin')", 1),
     ],
 )
@@ -143,8 +148,14 @@ def test_a_closed_stdout_does_not_stop_the_way_back(project):
         " --image=gateway:v2-errors --junitxml=out.xml | head -1"
     )
     subprocess.run(
-        command, shell=True, cwd=project.pytester.path, env=dict(os.environ, PYTHONPATH=os.getcwd()), check=False,
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60,
+        command,
+        shell=True,
+        cwd=project.pytester.path,
+        env=dict(os.environ, PYTHONPATH=os.getcwd()),
+        check=False,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        timeout=60,
     )
     run = project.read(0, "")
 

@@ -23,7 +23,11 @@ def test_a(stage): pass
 )
 def test_the_ramp_only_grows_whatever_another_plugin_shuffles(project, options):
     """25 % before 5 % would be no canary."""
-    plugins = [option for option in options if option not in ("-p", "randomly", "pytest_randomly")] if "randomly" not in options else ["-p", "pytest_randomly"]
+    plugins = (
+        [option for option in options if option not in ("-p", "randomly", "pytest_randomly")]
+        if "randomly" not in options
+        else ["-p", "pytest_randomly"]
+    )
     run = project.write(test_own=SECOND).run(*plugins, process=True)
 
     assert run.exit == 0, run.out

@@ -52,7 +52,11 @@ def outcome(pytester, *args):
     return int(result.ret), result.parseoutcomes(), "fixture 'canary' not found" in result.stdout.str()
 
 
-@pytest.mark.parametrize("others", [[], ["-p", "pytest_replay.plugin"], ["-p", "pytest_embedded.plugin"]], ids=["alone", "replay", "embedded"])
+@pytest.mark.parametrize(
+    "others",
+    [[], ["-p", "pytest_replay.plugin"], ["-p", "pytest_embedded.plugin"]],
+    ids=["alone", "replay", "embedded"],
+)
 @pytest.mark.parametrize("name", PROJECTS)
 def test_a_project_without_a_rollout_is_untouched(pytester, monkeypatch, name, others):
     """Being installed is no reason to be noticed."""

@@ -17,7 +17,7 @@ IDLE_SECONDS = 2.0
 """A connection that was idle for longer is not used again: below every server's own limit."""
 
 
-class Broken(Exception):  # noqa: N818
+class Broken(Exception):
     """The connection ended before the answer did; the text is the kind, as counted in ``dropped_why``."""
 
 
