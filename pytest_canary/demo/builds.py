@@ -13,6 +13,8 @@ class Build:
     model_version: str = "7"
     error_ratio: float = 0.002
     """Share of chat requests answered with a 500; even a healthy build has some."""
+    good_requests: int = 0
+    """So many chat requests are answered well first: what leaks passes every smoke test."""
     slowdown: float = 1.0
     """Factor on every time a user waits."""
 
@@ -22,7 +24,7 @@ BUILDS = {
     for build in (
         Build("v1"),
         Build("v2"),
-        Build("v2-errors", error_ratio=0.12),
+        Build("v2-errors", error_ratio=0.12, good_requests=80),
         Build("v2-slow", slowdown=2.0),
         Build("v2-model8", model_version="8"),
     )

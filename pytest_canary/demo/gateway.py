@@ -29,7 +29,7 @@ class Gateway:
         self.build = build
         self._timing = Timing(build.slowdown, seed)
         self._measures = Measures(build)
-        self._ids = count(1)
+        self._ids, self._asked = count(1), count(1)
         self._routes: dict[str, tuple[str, Callable[[Receive, Send], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", self._chat),
             "/v1/models": ("GET", self._models),
@@ -77,7 +77,7 @@ class Gateway:
         words = answer(chat.asked).split(" ")
         finish = "length" if chat.max_tokens is not None and len(words) > chat.max_tokens else "stop"
         said = words[: chat.max_tokens]
-        if self._timing.chance(self.build.error_ratio):
+        if next(self._asked) > self.build.good_requests and self._timing.chance(self.build.error_ratio):
             await asyncio.sleep(self._timing.short())
             await _json(send, 500, {"error": {"message": "the model worker failed", "type": "server_error"}})
             return 500

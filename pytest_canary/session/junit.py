@@ -28,13 +28,14 @@ def report_row(config: pytest.Config, node: str, row: Row, *, skipped: bool = Fa
             nodeid=f"{path}::{name}",
             location=(path, 0, name),
             keywords={OWN: 1},
-            outcome=outcome if call else "passed",  # type: ignore[arg-type]
+            outcome=outcome if call else "passed",
             longrepr=text,  # type: ignore[arg-type]
             when=when,  # type: ignore[arg-type]
             duration=row.seconds if call else 0.0,
             start=now - row.seconds,
             stop=now,
-            sections=[("Captured stdout call", row.text)] if call and row.passed and not skipped else [],
+            # the writer of JUnit reads what was captured from the report of the teardown
+            sections=[("Captured stdout call", row.text)] if row.passed and not skipped else [],
             user_properties=[("canary.text", row.text), *((f"canary.{k}", v) for k, v in row.numbers.items())],
         )
         with suppress(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy  # noqa: F401 - runs in this process put sys.modules back, and numpy cannot be imported twice
 import pytest
 
 ROLLOUT = """
