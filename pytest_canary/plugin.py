@@ -6,6 +6,7 @@ this module and for one look for ``rollout.yaml`` per folder.
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -60,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
     """Add ``--image`` once every conftest and plugin has had the chance to take the name."""
     result = yield
-    with suppress(ValueError):  # somebody's own --image; ours is then --canary-image
+    with suppress(ValueError, ArgumentError):  # somebody's own --image; ours is then --canary-image
         parser.getgroup("canary").addoption(
             "--image", dest="canary_image", metavar="IMAGE", help="the build to roll out, such as inference-gateway:v2"
         )
@@ -74,8 +75,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
-    if config.getoption("canary_image", None) is None:
+    image = config.getoption("canary_image", None)
+    if image is None:
         return
+    if not image.strip():
+        raise pytest.UsageError("--image: found nothing, expected a build such as --image=inference-gateway:v2")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         raise pytest.UsageError("a rollout runs in one process: add `-n 0` (or `-p no:xdist`)")
     if config.getoption("setuponly", False) and not config.getoption("setupplan", False):

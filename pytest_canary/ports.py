@@ -318,7 +318,7 @@ class Router(Adapter, Protocol):
         """Base URL at which users enter."""
 
     def attach(self, role: Role, revision: Revision, address: str) -> None:
-        """Let ``revision`` at ``address`` stand for ``role``; a role that is new holds no traffic, others keep theirs."""
+        """Let ``revision`` at ``address`` stand for ``role``; a new role holds no traffic, the others keep theirs."""
 
     def detach(self, role: Role) -> None:
         """Forget ``role``, which must hold no traffic.  Detaching an unknown role changes nothing."""

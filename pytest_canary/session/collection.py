@@ -73,11 +73,11 @@ class RolloutFile(pytest.Module):
         self.obj = module
         return super().collect()
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002
         """One line per mistake, no traceback."""
         if isinstance(excinfo.value, SpecError):
             return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+        return super().repr_failure(excinfo)
 
 
 def _gate_function(name: str) -> Callable[..., None]:
@@ -106,7 +106,7 @@ def stage_of(item: pytest.Item) -> Stage | None:
 def is_our_fixture(definition: Any, name: str) -> bool:
     """Whether the fixture ``name`` that ``definition`` (an item or a function definition) would get is ours."""
     fixtures = definition._fixtureinfo.name2fixturedefs.get(name) or ()
-    return bool(fixtures) and getattr(fixtures[-1].func, "canary_fixture", False)
+    return any(getattr(fixture.func, "canary_fixture", False) for fixture in tuple(fixtures)[-1:])
 
 
 def phase_of(item: pytest.Item) -> Phase:

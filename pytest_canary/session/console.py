@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 QUIET_SECONDS = 30.0
 """Elsewhere than on a terminal a line is written this often; some CI systems end jobs that stay silent."""
 REWRITE_SECONDS = 0.2
+NAME_WIDTH = 13
 
 
 class Console:
@@ -24,14 +26,43 @@ class Console:
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._live = bool(self._reporter and self._reporter.isatty() and self._reporter.hasmarkup)
+        self._short = bool(self._reporter and self._reporter.verbosity <= 0)
         self._shown = float("-inf")
         self._open = False
+        self._ran: Counter[str] = Counter()
+        self.owns_line = False
+        """Whether pytest's letters are left out, because the lines of the rollout say the same."""
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        capture = self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()
-        with suppress(OSError, ValueError), capture:
+    def ours(self, shipping: bool) -> Iterator[None]:
+        """While a test of a rollout runs: no file names and letters between the lines, unless ``-v`` asks for names."""
+        if not (shipping and self._short):
             yield
+            return
+        names, self._reporter.showfspath, self.owns_line = self._reporter.showfspath, False, True
+        try:
+            yield
+        finally:
+            self._reporter.showfspath, self.owns_line = names, False
+
+    def ran(self, name: str, report: pytest.TestReport) -> None:
+        """Remember how a test ended for the line of its stage; one that failed has a line of its own."""
+        if report.failed:
+            text = str(getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longrepr or ""))
+            self._ran["failed"] += 1
+            self._line(f"canary {name} FAILED  {text.strip().partition(chr(10))[0]}", red=True)
+        elif hasattr(report, "wasxfail"):
+            self._ran["with a warning"] += 1
+            self._line(f"canary {name} warns   {report.wasxfail}", yellow=True)
+        elif report.when == "call" or report.skipped:
+            self._ran[report.outcome] += 1
+
+    def tests(self, name: str) -> None:
+        """Say how the tests ended since this was last asked."""
+        ran, self._ran = self._ran, Counter()
+        if self._short and ran["passed"] + ran["failed"]:
+            text = ", ".join(f"{count} {how}" for how, count in ran.items())
+            self._row(name, "FAILED" if ran["failed"] else "ok", "", text, red=bool(ran["failed"]))
 
     def tick(self, text: str) -> None:
         """Show what is waited for: rewritten in place on a terminal, a line every 30 s elsewhere."""
@@ -45,36 +76,52 @@ class Console:
                 width = max(20, self._reporter._tw.fullwidth - 1)
                 if not self._open:
                     self._reporter.ensure_newline()
-                self._reporter.rewrite(text[:width], erase=True, cyan=True)
+                self._reporter.rewrite(f"canary {text}"[:width], erase=True, cyan=True)
                 self._reporter.flush()
             self._open = True
         elif not first:
-            self.line(f"  ... {text}")
+            self._line(f"canary ... {text}")
 
-    def line(self, text: str, **markup: bool) -> None:
+    def said(self, text: str) -> None:
         """Write one whole line."""
-        if self._reporter is None:
-            return
-        with self._writing():
-            if self._open:
-                self._reporter.rewrite("", erase=True)
-                self._open = False
-            else:
-                self._reporter.ensure_newline()
-            self._reporter.write_line(text, **markup)
-            self._reporter.flush()
-        self._shown = time.monotonic()
+        self._line(f"canary {text}")
+
+    def row(self, name: str, text: str, *, passed: bool, seconds: float) -> None:
+        """Write the line of a step that has ended."""
+        self._row(name, "ok" if passed else "FAILED", f"{seconds:.1f} s", text, red=not passed)
 
     def section(self, title: str, text: str, **markup: bool) -> None:
         """Write a titled block."""
         if self._reporter is None:
             return
         with self._writing():
-            if self._open:
-                self._reporter.rewrite("", erase=True)
-                self._open = False
+            self._close()
             self._reporter.ensure_newline()
             self._reporter.write_sep("=", title, **markup)
             for line in text.splitlines():
                 self._reporter.write_line(line)
             self._reporter.flush()
+
+    def _row(self, name: str, mark: str, seconds: str, text: str, **markup: bool) -> None:
+        self._line(f"canary {name:<{NAME_WIDTH}} {mark:<6} {seconds:>7}  {text}", **markup)
+
+    def _line(self, text: str, **markup: bool) -> None:
+        if self._reporter is None:
+            return
+        with self._writing():
+            self._close()
+            self._reporter.ensure_newline()
+            self._reporter.write_line(text, **markup)
+            self._reporter.flush()
+        self._shown = time.monotonic()
+
+    def _close(self) -> None:
+        if self._open:
+            self._reporter.rewrite("", erase=True)
+            self._open = False
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        capture = self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()
+        with suppress(OSError, ValueError), capture:
+            yield

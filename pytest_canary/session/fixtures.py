@@ -8,40 +8,47 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_canary.plugin import CONDUCTOR
+from pytest_canary.rollout import State
 from pytest_canary.session.views import BaselineView, CanaryView, RolloutView, StageView
 from pytest_canary.steps.warm import Warmed
 
 if TYPE_CHECKING:
-    from pytest_canary.session.conductor import Conductor
+    from pytest_canary.session.live import Live
 
 
-def _conductor(request: pytest.FixtureRequest) -> Conductor:
-    return request.config.stash[CONDUCTOR]
+def _live(request: pytest.FixtureRequest) -> Live:
+    return request.config.stash[CONDUCTOR].shipping()
 
 
 def rollout(request: pytest.FixtureRequest) -> RolloutView:
     """What is being shipped, and where; asking for it deploys nothing."""
-    return RolloutView(_conductor(request).plan_of(request.node))
+    return RolloutView(request.config.stash[CONDUCTOR].plan())
 
 
 def canary(request: pytest.FixtureRequest) -> CanaryView:
     """The running canary, with no traffic: asking for it makes the test a smoke test."""
-    return _conductor(request).canary()
+    return CanaryView(_live(request).reach(State.SMOKED))
 
 
 def warmup(request: pytest.FixtureRequest) -> Warmed:
     """The canary is warm; how long it took, and with how much."""
-    return _conductor(request).warmup()
+    warmed = _live(request).reach(State.WARM).warmed
+    assert warmed is not None
+    return warmed
 
 
 def baseline(request: pytest.FixtureRequest) -> BaselineView:
     """What is normal now; asking for it runs the test before any user meets the canary."""
-    return _conductor(request).baseline()
+    captured = _live(request).reach(State.BASELINED).captured
+    assert captured is not None
+    return BaselineView(captured)
 
 
 def stage(request: Any) -> StageView:
     """The share of traffic the canary has now: asking for it makes the test a gate, once per stage."""
-    return _conductor(request).enter(request.param)
+    holds = _live(request).holds
+    holds.enter(request.param)
+    return StageView(holds, request.param)
 
 
 ALL: tuple[Callable[..., object], ...] = (rollout, canary, warmup, baseline, stage)

@@ -12,7 +12,8 @@ from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Answer, Prompt, Revision, Role, Sample
 
 if TYPE_CHECKING:
-    from pytest_canary.session.conductor import Conductor
+    from pytest_canary.rollout import Rollout
+    from pytest_canary.session.holds import Holds
     from pytest_canary.steps.baseline import Baseline
 
 
@@ -75,32 +76,37 @@ class RolloutView:
 class CanaryView:
     """The fixture ``canary``: the running canary, reached directly.  Its requests are never counted."""
 
-    def __init__(self, conductor: Conductor, revision: Revision) -> None:
-        self._conductor, self.revision = conductor, revision
+    def __init__(self, rollout: Rollout) -> None:
+        self._rollout = rollout
+
+    @property
+    def revision(self) -> Revision:
+        """The pinned build that is being shipped."""
+        return self._rollout.canary
 
     @property
     def address(self) -> str:
         """Base URL, past the router."""
-        return self._conductor.live.address
+        return self._rollout.address
 
     @property
     def model(self) -> str | None:
         """The model version it reports."""
-        return self._conductor.live.world.platform.model(self.revision)
+        return self._rollout.world.platform.model(self.revision)
 
     def ask(self, prompt: Prompt | str, *, stream: bool = False) -> Answer:
         """Send one request: a :class:`~pytest_canary.Prompt`, or text for ``/v1/chat/completions``."""
         if isinstance(prompt, str):
             body = {"model": "default", "messages": [{"role": "user", "content": prompt}], "stream": stream}
             prompt = Prompt(body=body, stream=stream)
-        return self._conductor.live.world.probe.ask(self.address, prompt)
+        return self._rollout.world.probe.ask(self.address, prompt)
 
 
 class StageView:
     """The fixture ``stage``: a share of the traffic that the canary has now, and what it did with it."""
 
-    def __init__(self, conductor: Conductor, stage: Stage) -> None:
-        self._conductor, self._stage = conductor, stage
+    def __init__(self, holds: Holds, stage: Stage) -> None:
+        self._holds, self._stage = holds, stage
 
     @property
     def index(self) -> int:
@@ -118,12 +124,12 @@ class StageView:
     @property
     def canary(self) -> Side:
         """What the canary has counted at this stage until now."""
-        return self._conductor.side(Role.CANARY)
+        return Side(Role.CANARY, self._holds.counted(Role.CANARY))
 
     @property
     def baseline(self) -> Side:
         """What the baseline has counted in the same time."""
-        return self._conductor.side(Role.BASELINE)
+        return Side(Role.BASELINE, self._holds.counted(Role.BASELINE))
 
     def check(self, metric: str, **limits: Any) -> None:
         """Apply the statistics to ``metric``: polled from now on, waits until decided or the stage's deadline.
@@ -131,19 +137,19 @@ class StageView:
         Fails the test when there is evidence that the canary is worse than the limits say.
         """
         __tracebackhide__ = True
-        verdict = self._conductor.check(self._stage, metric, limits)
+        verdict = self._holds.check(self._stage, metric, limits)
         if verdict.status != "pass" and not verdict.alert:
             pytest.fail(verdict.sentence, pytrace=False)
 
     def wait(self, seconds: float) -> None:
         """Let ``seconds`` pass, with every gate still watched; fails at once when one of them does."""
         __tracebackhide__ = True
-        self._conductor.wait(seconds)
+        self._holds.wait(seconds)
 
     def report(self, gate: str) -> None:
         """Pass, fail or skip with what the hold of this stage found for a declared gate."""
         __tracebackhide__ = True
-        self._conductor.report(self._stage, gate)
+        self._holds.report(self._stage, gate)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ class Watcher:
     def __init__(self, rollout: Rollout, told_to_stop: Callable[[], str], abort_file: Path) -> None:
         self._rollout, self._told_to_stop, self._abort = rollout, told_to_stop, abort_file
         self._over = threading.Event()
+        self.started = False
         self._thread = threading.Thread(target=self._watch, name="canary-watcher", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
+        self.started = True
         self._thread.start()
 
     def stop(self) -> None:

@@ -90,9 +90,8 @@ def capture(source: MetricSource, clock: Clock, seconds: float, requests: int, t
                 f"the stable build had {baseline.requests:.0f} requests in {baseline.seconds:.0f} s, expected at least "
                 f"{requests}: there is too little traffic to know what is normal; lower `baseline.min_requests`"
             )
-        tick(
-            f"baseline: {baseline.requests:.0f} of {requests} requests, {max(0.0, seconds - baseline.seconds):.0f} s left"
-        )
+        left = max(0.0, seconds - baseline.seconds)
+        tick(f"baseline: {baseline.requests:.0f} of {requests} requests, {left:.0f} s left")
 
 
 def _poll(source: MetricSource) -> Sample:

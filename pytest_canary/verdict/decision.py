@@ -52,9 +52,12 @@ def _why_passed(required: Sequence[Verdict]) -> str:
     for verdict in required:
         by = verdict.by if verdict.status is Status.PASS and verdict.by else By.SOAK
         grounds.setdefault(by.value, []).append(verdict.gate)
-    return (
-        "passed " + "; ".join(f"by {by}: {', '.join(names)}" for by, names in grounds.items()) if grounds else "passed"
-    )
+    said = [f"{', '.join(names)} {_ground(by)}" for by, names in grounds.items()]
+    return "; ".join(said) or "served; no gate was declared"
+
+
+def _ground(by: str) -> str:
+    return "not compared: nothing is left to compare with" if by == By.NOT_COMPARED else f"passed by {by}"
 
 
 def _waits(required: Sequence[Verdict], elapsed: float, requests: float, hold: float, min_requests: int) -> str:

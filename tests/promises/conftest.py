@@ -103,8 +103,7 @@ class Project:
         junit.unlink(missing_ok=True)
         given = [f"--image={image}"] if image is not None else []
         runner = self.pytester.runpytest_subprocess if process else self.pytester.runpytest_inprocess
-        plugins = ("-p", "no:randomly", "-p", "no:replay", "-p", "no:embedded", "-p", "no:cacheprovider")
-        result = runner(*plugins, "rollouts", f"--junitxml={junit}", *given, *args)
+        result = runner("-p", "no:cacheprovider", "rollouts", f"--junitxml={junit}", *given, *args)
         return self.read(int(result.ret), result.stdout.str() + result.stderr.str(), start)
 
     def read(self, exit_code: int, out: str, start: int = 0) -> Run:
@@ -125,6 +124,16 @@ def read_junit(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         messages[name] = " ".join(f"{mark.get('message')} {mark.text}" for mark in marks)
         messages[name] += " ".join(child.text or "" for child in case if child.tag == "system-out")
     return rows, messages
+
+
+QUIET = "-p no:randomly -p no:replay -p no:embedded"
+"""Plugins that are installed for the tests that name them."""
+
+
+@pytest.fixture(autouse=True)
+def quiet(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start every pytest of a test without the plugins that change all runs."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", QUIET)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ def test_the_same_rollout_in_another_target_is_another_rollout(project):
     project.write(
         test_own=GATE.format(body="time.sleep(3)"),
         replace={
-            "targets:": "default_target: memory\ntargets:\n  other: {clock: {virtual: {}}, platform: {memory: {}}, router: {memory: {}}, metrics: {memory: {rate: 100}}, probe: {memory: {}}}"
+            "targets:": "default_target: memory\ntargets:\n  other: {clock: {virtual: {}}, platform: {memory: {}},"
+            " router: {memory: {}}, metrics: {memory: {rate: 100}}, probe: {memory: {}}}"
         },
     )
     process = start(project)

@@ -78,8 +78,6 @@ def test_a_failing_preflight_test_deploys_nothing(project):
 def test_an_image_without_a_rollout_is_a_usage_error(pytester):
     """`pytest tests/ --image=...` by mistake must not end as a success."""
     pytester.makepyfile("def test_one(): pass")
-    result = pytester.runpytest_inprocess(
-        "--image=gateway:v2", "-p", "no:randomly", "-p", "no:replay", "-p", "no:embedded"
-    )
+    result = pytester.runpytest_inprocess("--image=gateway:v2")
 
     assert result.ret == 4

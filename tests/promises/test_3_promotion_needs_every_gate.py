@@ -39,7 +39,6 @@ def test_one_node_id_never_promotes(project):
     """Trying one gate by hand is not a rollout."""
     project.write()
     result = project.pytester.runpytest_inprocess(
-        *("-p", "no:randomly", "-p", "no:replay", "-p", "no:embedded"),
         "rollouts/gateway/rollout.yaml::error_rate[100%]",
         "--image=gateway:v2",
     )
@@ -61,7 +60,11 @@ def test_a_required_gate_that_is_skipped_or_xfailed_is_not_a_pass(project, body)
 def test_an_advisory_test_reports_and_never_rolls_back(project):
     """Some numbers are for people."""
     run = project.write(
-        test_own="import pytest\n@pytest.mark.advisory\ndef test_own(stage): assert stage.canary.rate('errors') > 0.5, 'few'"
+        test_own="""
+        import pytest
+        @pytest.mark.advisory
+        def test_own(stage): assert stage.canary.rate('errors') > 0.5, 'few'
+        """
     ).run()
 
     assert run.exit == 0
@@ -117,8 +120,6 @@ def test_the_report_says_how_each_gate_passed(project):
 def test_a_no_longer_narrowed_run_promotes(project):
     """Naming the folder of the rollout narrows nothing."""
     project.write()
-    result = project.pytester.runpytest_inprocess(
-        *("-p", "no:randomly", "-p", "no:replay", "-p", "no:embedded"), "rollouts/gateway", "--image=gateway:v2"
-    )
+    result = project.pytester.runpytest_inprocess("rollouts/gateway", "--image=gateway:v2")
 
     assert result.ret == 0

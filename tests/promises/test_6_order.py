@@ -15,20 +15,16 @@ def test_a(stage): pass
 @pytest.mark.parametrize(
     "options",
     [
-        ["-p", "randomly", "-p", "pytest_randomly"],
-        ["--nf", "-p", "cacheprovider", "-o", "cache_dir=.cache"],
-        ["--ff", "-p", "cacheprovider", "-o", "cache_dir=.cache"],
+        ["-p", "pytest_randomly"],
+        ["-p", "cacheprovider", "--nf"],
+        ["-p", "cacheprovider", "--ff"],
         ["--count=2", "--repeat-scope=session"],
     ],
+    ids=["randomly", "new first", "failed first", "repeat"],
 )
 def test_the_ramp_only_grows_whatever_another_plugin_shuffles(project, options):
     """25 % before 5 % would be no canary."""
-    plugins = (
-        [option for option in options if option not in ("-p", "randomly", "pytest_randomly")]
-        if "randomly" not in options
-        else ["-p", "pytest_randomly"]
-    )
-    run = project.write(test_own=SECOND).run(*plugins, process=True)
+    run = project.write(test_own=SECOND).run(*options, process=True)
 
     assert run.exit == 0, run.out
     assert run.shifts == RAMP
