@@ -30,7 +30,7 @@ def events(side: Counted) -> str:
 def times_worse(canary: Counted, baseline: Counted) -> tuple[float | None, str]:
     """The ratio of two rates, and its words; None where the baseline has no events."""
     if not (canary.requests and baseline.requests and baseline.events):
-        return None, "no ratio while the baseline has no events"
+        return None, "none at the baseline, so no ratio yet"
     ratio = (canary.events / canary.requests) / (baseline.events / baseline.requests)
     return ratio, f"{ratio:.1f}x worse" if ratio > 1 else f"{ratio:.2f}x"
 

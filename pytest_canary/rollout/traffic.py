@@ -171,7 +171,7 @@ class Traffic:
         canary = counts.get(Role.CANARY)
         seen = f"{canary.requests / total:.1%}" if canary and total else "nothing yet"
         sides = " | ".join(f"{role} {side}" for role, side in sorted(counts.items(), reverse=True))
-        return f"{stage}, seen {seen} | {sides} | {waiting}"
+        return f"{stage} (seen {seen}) {waiting} | {sides}"
 
     # -- taken away ----------------------------------------------------------------------------------------------
 

@@ -115,9 +115,8 @@ class Conductor:
             runner.pytest_runtest_protocol(item=item, nextitem=nextitem)
         self._current = None
         self._done.add(item.nodeid)
-        stage = stage_of(item)
-        if stage is not None and (nextitem is None or stage_of(nextitem) != stage):
-            self.console.tests(f"tests[{stage}]")
+        if nextitem is None or _group(nextitem) != _group(item):
+            self.console.tests(f"tests[{_group(item)}]")
         if self.live is not None and self.live.stopped:
             self.live.settle(may_promote=False)
         return True
@@ -235,8 +234,12 @@ def _advise(item: pytest.Item, result: pytest.TestReport) -> None:
         result.wasxfail = f"advisory: {text[-1] if text else item.name}"
 
 
+def _group(item: pytest.Item) -> str:
+    return str(stage_of(item) or phase_of(item).name.lower())
+
+
 def _reason(result: pytest.TestReport) -> str:
-    """Why, as pytest's own summary says it: the first line of the error."""
+    """The first line of the error, as pytest's own summary shows it."""
     crash = getattr(result.longrepr, "reprcrash", None)
     first = str(crash.message if crash else result.longrepr or "").strip().partition("\n")[0]
     return f": {first}" if first else ""

@@ -50,10 +50,11 @@ class Console:
         if report.failed:
             text = str(getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longrepr or ""))
             self._ran["failed"] += 1
-            self._line(f"canary {name} FAILED  {text.strip().partition(chr(10))[0]}", red=True)
+            said = text.strip().partition("\n")[0].removeprefix("Failed: ").removeprefix(f"{name}: ")
+            self._row(name, "FAILED", f"{report.duration:.1f} s", said, red=True)
         elif hasattr(report, "wasxfail"):
             self._ran["with a warning"] += 1
-            self._line(f"canary {name} warns   {report.wasxfail}", yellow=True)
+            self._row(name, "warns", f"{report.duration:.1f} s", report.wasxfail, yellow=True)
         elif report.when == "call" or report.skipped:
             self._ran[report.outcome] += 1
 
@@ -95,8 +96,7 @@ class Console:
         if self._reporter is None:
             return
         with self._writing():
-            self._close()
-            self._reporter.ensure_newline()
+            self._fresh()
             self._reporter.write_sep("=", title, **markup)
             for line in text.splitlines():
                 self._reporter.write_line(line)
@@ -109,16 +109,20 @@ class Console:
         if self._reporter is None:
             return
         with self._writing():
-            self._close()
-            self._reporter.ensure_newline()
+            self._fresh()
             self._reporter.write_line(text, **markup)
             self._reporter.flush()
         self._shown = time.monotonic()
 
-    def _close(self) -> None:
+    def _fresh(self) -> None:
         if self._open:
             self._reporter.rewrite("", erase=True)
+            self._reporter.rewrite("")  # erasing leaves the cursor at the end of the line
             self._open = False
+            return
+        self._reporter.ensure_newline()
+        if self._reporter._tw.width_of_current_line:  # such as pytest's own "[100%]"
+            self._reporter._tw.line()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -108,7 +108,7 @@ def fits(stages: Sequence[Stage], rate: float) -> list[str]:
         BaselineFailed: a stage cannot have its ``min_requests`` before its deadline at this traffic.
 
     """
-    lines = []
+    lines = list[tuple[str, str]]()
     for stage in stages:
         needed = stage.min_requests / (rate * stage.weight) if rate > 0 else float("inf")
         if stage.deadline_seconds is not None and needed > stage.deadline_seconds:
@@ -119,5 +119,7 @@ def fits(stages: Sequence[Stage], rate: float) -> list[str]:
                 f"{rate:.3g} requests/s, and its deadline is {stage.deadline_seconds:g} s; "
                 f"write {wait} or `min_requests: {possible}`"
             )
-        lines.append(f"{stage}: about {max(stage.hold_seconds, needed):.0f} s")
-    return lines
+        lines.append((str(stage), f"about {max(stage.hold_seconds, needed):.0f} s"))
+    if len({time for _, time in lines}) == 1:
+        return [f"every stage {lines[0][1]}"]
+    return [f"{stage} {time}" for stage, time in lines]

@@ -37,10 +37,10 @@ def decide(
     soaked = [verdict for verdict in required if verdict.status is not Status.PASS]
     if served and when_undecided == "advance" and all(_no_harm(verdict) for verdict in soaked):
         return Decision(Step.ADVANCE, _why_passed(required))
-    waits = _waits(required, elapsed, requests, hold, min_requests)
     if deadline is not None and elapsed >= deadline:
+        waits = _waits(required, elapsed, requests, hold, min_requests, at_length=True)
         return Decision(Step.STOP, f"deadline of {deadline:g} s reached: {waits}", overdue=True)
-    return Decision(Step.WAIT, f"waits for {waits}")
+    return Decision(Step.WAIT, f"waits for {_waits(required, elapsed, requests, hold, min_requests, at_length=False)}")
 
 
 def _no_harm(verdict: Verdict) -> bool:
@@ -60,7 +60,9 @@ def _ground(by: str) -> str:
     return "not compared: nothing is left to compare with" if by == By.NOT_COMPARED else f"passed by {by}"
 
 
-def _waits(required: Sequence[Verdict], elapsed: float, requests: float, hold: float, min_requests: int) -> str:
+def _waits(
+    required: Sequence[Verdict], elapsed: float, requests: float, hold: float, min_requests: int, *, at_length: bool
+) -> str:
     waits = []
     if elapsed < hold:
         waits.append(f"{hold - elapsed:.0f} s of hold")
@@ -72,7 +74,7 @@ def _waits(required: Sequence[Verdict], elapsed: float, requests: float, hold: f
     doubted = [verdict for verdict in required if verdict.status is Status.UNDECIDED and not verdict.harmless]
     if not waits or (elapsed >= hold and requests >= min_requests):
         undecided = doubted or [verdict for verdict in required if verdict.status is Status.UNDECIDED]
-        waits += [f"a decision on {verdict.sentence or verdict.gate}" for verdict in undecided]
+        waits += [f"a decision on {(at_length and verdict.sentence) or verdict.gate}" for verdict in undecided]
     return " and ".join(waits) or "the next poll"
 
 

@@ -24,11 +24,12 @@ class Totals:
 
     def __str__(self) -> str:
         latency = [
-            f"{name} {value * 1000:.0f} ms"
+            f"{name} {value * 1000:.0f} ms" if value < 10 else f"{name} {value:.1f} s"
             for name, value in (("p50", self.p50), ("p99", self.p99))
             if value is not None
         ]
-        return ", ".join([f"{self.requests:.0f} requests", f"{self.errors:.0f} errors", *latency])
+        errors = f"{self.errors:.0f} error" + ("" if self.errors == 1 else "s")
+        return ", ".join([f"{self.requests:.0f} requests", errors, *latency])
 
 
 class StageTally:

@@ -131,7 +131,7 @@ QUIET = "-p no:randomly -p no:replay -p no:embedded"
 
 
 @pytest.fixture(autouse=True)
-def quiet(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it sets variables too, and first
     """Start every pytest of a test without the plugins that change all runs."""
     monkeypatch.setenv("PYTEST_ADDOPTS", QUIET)
 

@@ -51,7 +51,7 @@ def _decide(*verdicts, elapsed=300.0, requests=500, deadline=1800.0, pace="hold"
         ([FAILED, PROVED], {"elapsed": 1.0, "requests": 3}, Step.STOP, "so and so"),
         ([FAILED, BLIND], {}, Step.STOP, "so and so"),
         # served and proved
-        ([PROVED], {}, Step.ADVANCE, "by proof: error_rate"),
+        ([PROVED], {}, Step.ADVANCE, "error_rate passed by proof"),
         ([PROVED], {"elapsed": 299.0}, Step.WAIT, "1 s of hold"),
         ([PROVED], {"requests": 499}, Step.WAIT, "1 more canary requests"),
         ([PROVED], {"when_undecided": "rollback"}, Step.ADVANCE, "by proof"),
@@ -61,11 +61,11 @@ def _decide(*verdicts, elapsed=300.0, requests=500, deadline=1800.0, pace="hold"
         ([PROVED, QUIET], {"elapsed": 9.0, "pace": "proof"}, Step.WAIT, "291 s of hold"),
         ([], {"elapsed": 9.0, "pace": "proof"}, Step.WAIT, "291 s of hold"),
         # soak
-        ([PROVED, QUIET], {}, Step.ADVANCE, "by soak: error_rate"),
+        ([PROVED, QUIET], {}, Step.ADVANCE, "error_rate passed by soak"),
         ([PROVED, QUIET], {"when_undecided": "rollback"}, Step.WAIT, "a decision on error_rate"),
         ([QUIET, DOUBTFUL], {}, Step.WAIT, "a decision on error_rate"),
         ([PROVED, BLIND], {}, Step.WAIT, "data for error_rate"),
-        ([], {}, Step.ADVANCE, "passed"),
+        ([], {}, Step.ADVANCE, "no gate was declared"),
         # the deadline
         ([QUIET], {"elapsed": 1800.0, "requests": 499}, Step.STOP, "1 more canary requests"),
         ([PROVED], {"elapsed": 1800.0, "requests": 499}, Step.STOP, "deadline of 1800 s"),
@@ -186,7 +186,7 @@ def test_stage_counts_are_this_stages_alone():
     assert (counts[Role.CANARY].requests, counts[Role.CANARY].errors) == (50, 1)
     assert judged.requests == 50
     assert counts[Role.BASELINE].p50 == pytest.approx(0.39, abs=0.03)
-    assert str(counts[Role.CANARY]).startswith("50 requests, 1 errors, p50 ")
+    assert str(counts[Role.CANARY]).startswith("50 requests, 1 error, p50 ")
 
 
 def test_before_a_stage_and_without_a_capture_nothing_is_said_and_nothing_breaks():
