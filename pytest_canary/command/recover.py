@@ -49,21 +49,7 @@ def heal(hand: Hand, left: Unfinished) -> str:
             f"{place}: run {left.run} ({left.image}) could not be put right: {error}; {look}"
             f"type `{place.command('recover')}` again, or take the whole world down with `{place.command('down')}`"
         ) from error
-    promoted = left.canary is not None and restored.stable.pin == left.canary.pin
-    end, by = (End.PROMOTED if promoted else End.ROLLED_BACK), "pytest-canary recover"
-    hand.note("settled", run=left.run, end=end, by=by)
-    why = f"the run was killed and put right by {by}"
-    history.add(
-        place.state,
-        history.Remembered(
-            left.run,
-            end if promoted else history.RECOVERED,
-            why,
-            hand.clock.wall(),
-            left.image,
-            stable=restored.stable,
-            canary=left.canary,
-            previous=left.stable if promoted else None,
-        ),
-    )
+    by = "pytest-canary recover"
+    hand.note("settled", run=left.run, end=End.PROMOTED if restored.promoted else End.ROLLED_BACK, by=by)
+    history.put_right(place.state, restored, by, hand.clock.wall())
     return str(restored)

@@ -13,6 +13,7 @@ from pytest_canary.errors import LedgerError
 from pytest_canary.outcome import End, Outcome
 from pytest_canary.ports import Revision
 from pytest_canary.report.words import moment
+from pytest_canary.steps.restore import Restored
 
 FILE = "outcomes.jsonl"
 RECOVERED = "recovered"
@@ -38,6 +39,8 @@ class Remembered:
     stable: Revision | None = None
     canary: Revision | None = None
     previous: Revision | None = None
+    blamed: bool = True
+    """Whether something spoke against the build; false when a run was merely cancelled."""
 
     @property
     def when(self) -> str:
@@ -45,16 +48,27 @@ class Remembered:
         return moment(self.at)
 
 
-def remember(folder: Path, outcome: Outcome, report_path: str) -> None:
-    """Add how ``outcome`` ended to the history in ``folder``; raises OSError when it cannot be written."""
+def remember(folder: Path, outcome: Outcome, report_path: str, *, blamed: bool = True) -> None:
+    """Add how ``outcome`` ended to the history in ``folder``; raises OSError when it cannot be written.
+
+    ``blamed`` says whether a gate or a test spoke against the build.
+    """
     gates = tuple(dict.fromkeys(verdict.gate for verdict in outcome.failed))
     add(
         folder,
         Remembered(
             outcome.run, str(outcome.end), outcome.why, outcome.ended_at, outcome.image, report_path, gates,
-            outcome.stable, outcome.canary, outcome.previous,
+            outcome.stable, outcome.canary, outcome.previous, blamed,
         ),
     )  # fmt: skip
+
+
+def put_right(folder: Path, restored: Restored, by: str, at: float) -> None:
+    """Add how a run that was killed has ended after all; raises OSError when it cannot be written."""
+    left, promoted = restored.left, restored.promoted
+    end, why = str(End.PROMOTED) if promoted else RECOVERED, f"the run was killed and put right by {by}"
+    previous = left.stable if promoted else None
+    add(folder, Remembered(left.run, end, why, at, left.image, "", (), restored.stable, left.canary, previous))
 
 
 def add(folder: Path, line: Remembered) -> None:
@@ -62,7 +76,7 @@ def add(folder: Path, line: Remembered) -> None:
     data = {
         "run": line.run, "end": line.end, "why": line.why, "at": line.at, "image": line.image, "report": line.report,
         "gates": list(line.gates), "stable": _data(line.stable), "canary": _data(line.canary),
-        "previous": _data(line.previous),
+        "previous": _data(line.previous), "blamed": line.blamed,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -92,11 +106,11 @@ def read(folder: Path) -> list[Remembered]:
 
 
 def rejected(folder: Path, pin: str) -> Remembered | None:
-    """The last time the build ``pin`` was rolled back or reverted; None when it never was, or was promoted since."""
+    """The last time the build ``pin`` was rolled back for a fault or reverted; None if never, or promoted since."""
     for line in reversed(read(folder)):
         if line.canary is None or line.canary.pin != pin:
             continue
-        if line.end in (End.ROLLED_BACK, REVERTED):
+        if line.end == REVERTED or (line.end == End.ROLLED_BACK and line.blamed):
             return line
         if line.end == End.PROMOTED:
             return None
@@ -136,6 +150,7 @@ def _parsed(line: str) -> Remembered | None:
             run=str(data["run"]), end=str(data["end"]), why=str(data["why"]), at=float(data["at"]),
             image=str(data.get("image", "")), report=str(data.get("report", "")), gates=tuple(data.get("gates", ())),
             stable=_revision(data, "stable"), canary=_revision(data, "canary"), previous=_revision(data, "previous"),
+            blamed=bool(data.get("blamed", True)),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

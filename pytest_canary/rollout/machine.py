@@ -17,7 +17,7 @@ from pytest_canary.rollout.traffic import Traffic
 from pytest_canary.steps.baseline import Baseline, capture, fits, same_model
 from pytest_canary.steps.deploy import deploy, open_world
 from pytest_canary.steps.promote import hand_over, retire
-from pytest_canary.steps.restore import OWN_KINDS, Unfinished, restore, unfinished
+from pytest_canary.steps.restore import OWN_KINDS, Restored, Unfinished, restore, unfinished
 from pytest_canary.steps.rollback import Drained, drain, unload
 from pytest_canary.steps.smoke import Smoked, smoke
 from pytest_canary.steps.warm import Warmed, warm
@@ -68,6 +68,8 @@ class Rollout:
         self.warmed: Warmed | None = None
         self.drained: Drained | None = None
         self.outcome: Outcome | None = None
+        self.healed: Restored | None = None
+        """What an earlier, killed run had left."""
         self._stable: Revision | None = None
         self._canary: Revision | None = None
         self._unload_seconds: float | None = None
@@ -127,8 +129,10 @@ class Rollout:
 
     def _heal(self, left: Unfinished) -> None:
         with self.book.step("recover") as step:
-            step.text = str(restore(self.world, left, self.plan.drain_seconds, self.book.listener.tick))
-            self.book.note("settled", run=left.run, end=End.ROLLED_BACK, by="the next run")
+            self.healed = restore(self.world, left, self.plan.drain_seconds, self.book.listener.tick)
+            step.text = str(self.healed)
+            end = End.PROMOTED if self.healed.promoted else End.ROLLED_BACK
+            self.book.note("settled", run=left.run, end=end, by="the next run")
         if not self.plan.keep:  # a rehearsal starts from its own stable build, not from what a dead one left
             for adapter in reversed(self.world.adapters):
                 adapter.stop()

@@ -149,6 +149,7 @@ class Conductor:
         if ours and item.get_closest_marker("advisory") is not None:
             _advise(item, result)
         if result.failed:
+            live.failed_tests += ours and phase_of(item) > Phase.PREFLIGHT
             live.stop(f"{item.nodeid} failed{_reason(result)}", f"{item.name} failed")
         elif result.when == "call" and result.passed and not hasattr(result, "wasxfail"):
             live.passed.add(self.roster.key(item))

@@ -31,10 +31,10 @@ def check(option: Any) -> None:
                 raise UsageError(f"{name} cannot be written: {existing} is not a folder we may write to")
 
 
-def leave(outcome: Outcome, state: Path, option: Any) -> tuple[dict[str, str], list[str]]:
+def leave(outcome: Outcome, state: Path, option: Any, blamed: bool) -> tuple[dict[str, str], list[str]]:
     """Write reports, history and metrics; a full disk costs the files, not the outcome.
 
-    Returns what was written where, and what could not be.
+    ``blamed`` says whether a gate or a test spoke against the build.  Returns what was written where, and what was not.
     """
     files, trouble = {"metrics": outcome.recording}, list[str]()
     with suppress(Exception):
@@ -43,7 +43,7 @@ def leave(outcome: Outcome, state: Path, option: Any) -> tuple[dict[str, str], l
         for suffix in (".md", ".json"):
             report.write(outcome, reports / f"{outcome.run}{suffix}")
         files["report"] = str(reports / f"{outcome.run}.md")
-        history.remember(state, outcome, files["report"])
+        history.remember(state, outcome, files["report"], blamed=blamed)
     if option.canary_report:
         try:
             report.write(outcome, Path(option.canary_report))

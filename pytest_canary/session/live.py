@@ -46,6 +46,8 @@ class Live:
         """The same in a few words, for the many rows that are skipped because of it."""
         self.narrowed = ""
         self.passed: set[str] = set()
+        self.failed_tests = 0
+        """Tests of the rollout that failed once the canary ran."""
         self.outcome: Outcome | None = None
         self.files: dict[str, str] = {}
         self.holds = Holds(self)
@@ -148,7 +150,12 @@ class Live:
         return rollout
 
     def _open(self) -> None:
-        self.rollout.open(again=self.config.getoption("canary_again"))
+        try:
+            self.rollout.open(again=self.config.getoption("canary_again"))
+        finally:
+            if self.rollout.healed is not None:
+                with suppress(OSError):
+                    history.put_right(self.state, self.rollout.healed, "the next run", self.rollout.world.clock.wall())
         canary = self.rollout.canary
         earlier = history.rejected(self.state, canary.pin)
         if earlier is None:
@@ -226,7 +233,8 @@ class Live:
             self._watcher.stop()
 
     def _leave(self, outcome: Outcome) -> None:
-        self.files, trouble = files.leave(outcome, self.state, self.config.option)
+        blamed = bool(outcome.failed or self.failed_tests)
+        self.files, trouble = files.leave(outcome, self.state, self.config.option, blamed)
         for text in trouble:
             self.said(text)
         if outcome.end not in GOOD:

@@ -28,14 +28,19 @@ class Unfinished:
 class Restored:
     """What was put right."""
 
-    run: str
+    left: Unfinished
     stable: Revision
     removed: tuple[Revision, ...]
     drained: Drained
 
+    @property
+    def promoted(self) -> bool:
+        """Whether the dead run had already handed over: then its canary is the stable build, and stays so."""
+        return self.left.canary is not None and self.stable.pin == self.left.canary.pin
+
     def __str__(self) -> str:
         gone = ", ".join(map(str, self.removed)) or "nothing else was running"
-        return f"run {self.run} had not ended: 100 % on {self.stable} again, removed {gone}; {self.drained}"
+        return f"run {self.left.run} had not ended: 100 % on {self.stable} again, removed {gone}; {self.drained}"
 
 
 def unfinished(facts: Sequence[Fact]) -> Unfinished | None:
@@ -72,4 +77,4 @@ def restore(world: World, left: Unfinished, drain_seconds: float, tick: Tick) ->
     others = tuple(r for r in (left.canary, left.stable) if r is not None and r.pin != stable.pin)
     for revision in others:
         world.platform.remove(revision)
-    return Restored(left.run, stable, others, drained)
+    return Restored(left, stable, others, drained)

@@ -98,3 +98,15 @@ def test_a_build_that_was_rolled_back_before_can_be_refused(project):
 
     assert run.exit == 1
     assert not run.did("deploy")
+
+
+def test_a_build_whose_run_was_merely_cancelled_is_not_refused(project):
+    """Nothing spoke against it."""
+    project.write(
+        test_own="def test_own(stage):\n    if stage.index: raise KeyboardInterrupt",
+        replace={"poll: 1s": "poll: 1s\nrefuse_rejected: true"},
+    )
+    project.run(process=True)
+    project.write(test_own="", replace={"poll: 1s": "poll: 1s\nrefuse_rejected: true"})
+
+    assert project.run().exit == 0
