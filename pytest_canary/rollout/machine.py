@@ -215,6 +215,7 @@ class Rollout:
     def _drain(self) -> None:
         clock, limit = self.world.clock, self.plan.drain_seconds
         self.drained = drain(self.world.router, Role.CANARY, clock, limit, self.book.listener.tick)
+        self.traffic.exposed()  # what was in flight has been answered; once the canary is detached nobody can count
         self._count_what_was_cut(self.drained)
 
     def _count_what_was_cut(self, drained: Drained) -> None:
