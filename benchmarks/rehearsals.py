@@ -44,7 +44,7 @@ def main() -> None:
             until_cut.append(told["cut"]["after_seconds"])
         print(f"{number:>3} {told['end']:<12} {seconds[-1]:5.1f} s  {told['why']}", flush=True)
     print(f"{build}: " + ", ".join(f"{count} of {rounds} {end}" for end, count in ends.items()))
-    print(f"median {statistics.median(seconds):.1f} s, {statistics.median(exposed):.0f} users exposed, {dropped} dropped")
+    print(f"median {statistics.median(seconds):.1f} s, {statistics.median(exposed):.0f} exposed, {dropped} dropped")
     if until_cut:
         print(f"from the first bad answer to weight 0: median {statistics.median(until_cut):.1f} s")
 

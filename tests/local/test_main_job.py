@@ -1,0 +1,244 @@
+"""`pytest rollouts/ --image=...` on real Envoy and real processes, promoted or rolled back, and nobody dropped."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.local.rehearsal import Site
+
+STEPS = ["target", "verify image", "deploy", "smoke", "warmup", "baseline"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site whose processes are all gone when the test is over."""
+    made = Site(tmp_path / "a path with spaces")
+    yield made
+    left = made.alive()
+    made.end()
+    assert not left, "processes were left behind"
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A site that may go on serving; it is taken down at the end."""
+    made = Site(tmp_path / "kept")
+    yield made
+    made.end()
+
+
+def test_a_good_build_is_promoted_as_the_readme_says(site):
+    """The whole example, with its own times."""
+    run = site.run(quick=False)
+
+    assert run.exit == 0, run.out
+    assert run.report["end"] == "promoted"
+    assert run.report["users"]["dropped"] == 0
+    assert run.report["users"]["sent"] > 3000
+    gates = ["error_rate", "latency_p99", "client_error_rate", "test_the_first_token_is_not_later"]
+    expected = [*STEPS, *(f"{gate}[{stage}]" for stage in ("10%", "25%", "50%", "100%") for gate in gates), "promote"]
+    assert [row for row in run.rows if row in expected] == expected
+    assert set(run.rows.values()) == {"passed"}
+    assert "canary requests" in run.out
+
+
+def test_a_bad_build_is_rolled_back_with_all_that_a_person_on_call_needs(site):
+    """It passes every smoke test, and fails one request in eight under load."""
+    run = site.run(build="v2-errors", quick=False)
+
+    assert run.exit == 1, run.out
+    failed = [text for row, text in run.texts.items() if run.rows[row] == "failure"]
+    assert len(failed) == 1
+    assert re.search(r"error_rate\[\d+%]: canary \d+/\d+ .* baseline \d+/\d+ ", failed[0])
+    assert run.rows["promote"] == "skipped"
+    assert 0 < run.report["exposed"] < run.report["users"]["sent"] / 4
+    assert run.report["users"]["dropped"] == 0
+    assert 0 <= run.report["cut"]["after_seconds"] < 30
+    assert run.report["cut"]["seconds"] < 1
+    assert run.report["drained"]["cut"] == 0
+    assert run.report["unload_seconds"] is not None
+    assert run.report["runbook"] == "docs/runbooks/inference-api-debugging.md"
+    for word in ("gate ", "exposed ", "dropped   0", "weight 0 ", "drain ", "unload", "runbook ", "metrics "):
+        assert word in run.out
+    samples = [json.loads(line) for line in site.junit.with_suffix(".metrics.jsonl").read_text().splitlines()]
+    assert len(samples) > 5
+
+
+def test_a_slow_build_is_rolled_back_by_its_latency(site):
+    """Every answer is right, and comes too late."""
+    run = site.run(build="v2-slow", hold="6s")
+
+    assert run.exit == 1, run.out
+    assert {verdict["gate"] for verdict in run.report["verdicts"] if verdict["status"] == "fail"} <= {
+        "latency_p99",
+        "ttft_p99",
+    }
+    assert run.report["users"]["dropped"] == 0
+
+
+def test_another_model_version_is_refused_before_any_user_meets_it(site):
+    """Its numbers could not be compared."""
+    run = site.run(build="v2-model8")
+
+    assert run.exit == 1
+    assert "demo-llm@7" in run.texts["baseline"]
+    assert "demo-llm@8" in run.texts["baseline"]
+    assert run.report["end"] == "not started"
+    assert run.report["exposed"] == 0
+
+
+def test_a_tag_without_a_build_is_one_line(site):
+    """A typing error must not cost a warm-up."""
+    run = site.run(build="v9")
+
+    assert run.exit == 1
+    assert "v9" in run.texts["verify image"]
+    assert "Traceback" not in run.out
+
+
+def test_a_kept_world_serves_on_and_the_next_run_starts_from_it(kept):
+    """The state machine of a real service: v2 is stable now."""
+    first = kept.run(keep="true")
+    assert first.exit == 0, first.out
+    address = next(step["text"] for step in first.report["steps"] if step["name"] == "target").rpartition(" ")[2]
+
+    assert httpx.get(f"{address}/health").json()["build"] == "v2"
+    assert "v2" in kept.canary("status")[1]
+
+    again = kept.run(keep="true")
+    assert again.exit == 0, again.out
+    assert again.report["end"] == "already stable"
+
+    worse = kept.run(build="v2-errors", keep="true")
+    assert worse.exit == 1, worse.out
+    assert worse.report["stable"]["image"] == "inference-gateway:v2"
+    assert httpx.get(f"{address}/health").json()["build"] == "v2"
+
+    assert kept.canary("down", "--set", "targets.local.keep=true")[0] == 0
+    assert not kept.alive()
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+def test_a_killed_run_is_put_right_by_recover(kept, keep):
+    """Kill -9 leaves a canary with users; one command takes it away, and nobody is dropped by that."""
+    process = kept.start(keep=keep, hold="60s", deadline="120s")
+    kept.wait_for("ramp[10%]", process)
+    process.kill()
+    process.communicate()
+    code, said = kept.canary("recover", "--set", f"targets.local.keep={keep}")
+
+    assert code == 0, said
+    assert "had not ended" in said
+    if keep == "true":
+        status = kept.canary("status", "--set", "targets.local.keep=true")[1]
+        assert "v1" in status
+        assert kept.canary("down", "--set", "targets.local.keep=true")[0] == 0
+    assert not kept.alive()
+
+
+def test_a_killed_run_is_healed_by_the_next_run(site):
+    """Who only ever types pytest is safe too."""
+    process = site.start(hold="60s", deadline="120s")
+    site.wait_for("ramp[10%]", process)
+    process.kill()
+    process.communicate()
+    run = site.run()
+
+    assert run.exit == 0, run.out
+    assert "had not ended" in run.texts["recover"]
+
+
+def test_a_cancelled_job_drains_and_rolls_back(site):
+    """CI sends SIGTERM; the requests under way are answered first."""
+    process = site.start(hold="60s", deadline="120s")
+    site.wait_for("ramp[10%]", process)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    run = site.ended(process)
+
+    assert run.exit == 2, run.out
+    assert run.report["end"] == "rolled back"
+    assert run.report["why"] == "SIGTERM"
+    assert run.report["users"]["dropped"] == 0
+    assert run.report["drained"]["cut"] == 0
+
+
+def test_a_reader_that_leaves_early_changes_nothing_but_the_output(site):
+    """`| head` closes the pipe; the rollout ends in a known good state, and says so in its exit status."""
+    words = shlex.join(site.command())
+    script = f"{words} | head -12; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=site.folder, env=site.env, capture_output=True, text=True, timeout=120, check=False
+    )
+    run = site.read(int(done.stdout.splitlines()[-1]), done.stdout + done.stderr)
+
+    assert "Traceback" not in run.out
+    assert run.report["end"] in ("promoted", "rolled back", "not started")
+    assert (run.exit == 0) == (run.report["end"] == "promoted")
+
+
+@pytest.mark.parametrize("options", [("-q", "-v", "-s"), ("-q",)], ids=" ".join)
+def test_the_options_that_people_add_leave_the_lines_readable(site, options):
+    """Each line of ours stands alone, whatever pytest writes between them."""
+    run = site.run(*options, build="v2-model8")
+
+    lines = [line for line in run.out.splitlines() if "canary " in line and "FAILED" not in line and " ok " in line]
+    assert len(lines) >= 5
+    assert all(line.startswith("canary ") for line in lines), run.out
+    assert "Traceback" not in run.out
+
+
+def test_two_rehearsals_at_once_do_not_disturb_each_other(site, tmp_path):
+    """Ports are free ones, and state lies beside the project."""
+    other = Site(tmp_path / "other")
+    try:
+        first, second = site.start(), other.start()
+        ends = [site.ended(first), other.ended(second)]
+        left = other.alive()
+    finally:
+        other.end()
+
+    assert [end.exit for end in ends] == [0, 0], [end.out for end in ends]
+    assert not left
+
+
+def test_an_ordinary_user_can_run_it(site):
+    """No privilege is needed: no port below 1024, no folder outside the project."""
+    command, given = site.command(build="v2-model8"), {}
+    os.chmod(site.folder.parent, 0o755)
+    if os.getuid() == 0:
+        command, given = _as_nobody(command, site)
+    done = subprocess.run(command, cwd=site.folder, capture_output=True, text=True, timeout=90, check=False, **given)
+    run = site.read(done.returncode, done.stdout + done.stderr)
+
+    assert run.exit == 1, run.out
+    assert "demo-llm@8" in run.texts["baseline"]
+
+
+def _as_nobody(command, site):
+    """Nobody may not look into root's home, where this interpreter may live; Debian's own is for all."""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    env = {**site.env, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    for parent in (site.folder, *site.folder.parents):
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            os.chmod(parent, parent.stat().st_mode | 0o755)
+    for path in (site.folder, *site.folder.rglob("*")):
+        os.chown(path, 65534, 65534)
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/{own}", f"/usr/local/bin/{own}"):
+        env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(httpx.__file__).parents[1])])
+        try:
+            subprocess.run([python, "-c", "import pytest_canary"], check=True, env=env, cwd="/", **nobody)
+        except OSError:
+            continue
+        return [python, *command[1:]], {"env": env, **nobody}
+    raise AssertionError(f"an ordinary user can run no {own}; apt-get install {own}, or run the tests as one")
