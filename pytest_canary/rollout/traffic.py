@@ -156,10 +156,14 @@ class Traffic:
             return self._world.source.poll([role])[role].since(self._stage_began.get(role))
         return None
 
+    def findings(self) -> tuple[Verdict, ...]:
+        """What every gate says now."""
+        with self._lock:
+            return self._judge.verdicts()
+
     def verdict_of(self, gate: str) -> Verdict:
         """What ``gate`` says now."""
-        with self._lock:
-            return next(verdict for verdict in self._judge.verdicts() if verdict.gate == gate)
+        return next(verdict for verdict in self.findings() if verdict.gate == gate)
 
     def line(self, stage: Stage, waiting: str) -> str:
         """Where the rollout is, in one line: share wanted and seen, both sides, what is waited for."""

@@ -52,7 +52,9 @@ class Conductor:
         """One item per stage for a test that asks for our ``stage``."""
         folder = folder_of(self.config, metafunc.definition.path.parent)
         if folder is not None and is_our_fixture(metafunc.definition, "stage"):
-            stages = self.roster.homes[folder].stages
+            home, gate = self.roster.homes[folder], getattr(metafunc.function, "canary_gate", "")
+            asked = next((one.gates for one in home.gates if one.name == gate), lambda _: True)
+            stages = [stage for stage in home.stages if asked(stage.index)]
             metafunc.parametrize("stage", stages, indirect=True, scope="session", ids=str)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

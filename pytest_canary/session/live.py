@@ -184,7 +184,7 @@ class Live:
             f"{self.home.node}::{gate.name}[{stage}]"
             for stage in self.plan.stages
             for gate in self.home.gates
-            if gate.action is Action.ROLLBACK
+            if gate.action is Action.ROLLBACK and gate.gates(stage.index)
         ]
         return [*gates, *self.plan.required_tests]
 
@@ -223,10 +223,10 @@ class Live:
             self.holds.pause(left)
         if self._signals.received:
             self.stop(self._signals.received[0])
-        wrong = traffic.cut_made.why if traffic.cut_made else self.stopped
-        if seconds > 0:
-            rollout.book.row(Row("bake", not wrong, wrong or f"{seconds:g} s watched", seconds))
-        return not wrong
+        for verdict in traffic.findings() if seconds > 0 else ():
+            good = verdict.alert or verdict.status != "fail"
+            rollout.book.row(Row(f"bake::{verdict.gate}", good, verdict.sentence or "nothing against it", seconds))
+        return not (traffic.cut_made or self.stopped)
 
     def _stop_watching(self) -> None:
         if self._watcher is not None:

@@ -118,7 +118,8 @@ def read_junit(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Row -> passed, failed, error or skipped; row -> message and text."""
     rows, messages = {}, {}
     for case in ET.parse(path).getroot().iter("testcase"):
-        name = f"{case.get('name')}"
+        bake = "bake::" if str(case.get("classname")).endswith(".bake") else ""
+        name = f"{bake}{case.get('name')}"
         marks = [child for child in case if child.tag in ("failure", "error", "skipped")]
         rows[name] = marks[0].tag.replace("failure", "failed") if marks else "passed"
         messages[name] = " ".join(f"{mark.get('message')} {mark.text}" for mark in marks)

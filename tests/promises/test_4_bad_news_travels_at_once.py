@@ -90,3 +90,23 @@ def test_waiting_in_a_body_ends_when_a_gate_fails(project):
 
     assert run.exit == 1
     assert "cut while waiting" in run.messages["test_own[5%]"]
+
+
+def test_a_good_build_is_baked_and_promoted(project):
+    """The bake has a row for every gate, like a stage."""
+    run = project.write(replace={"poll: 1s": "poll: 1s\nbake: 30s"}).run()
+
+    assert run.exit == 0
+    assert run.rows["bake::error_rate"] == "passed"
+
+
+def test_a_build_that_turns_bad_after_the_last_stage_is_stopped_by_the_bake(project):
+    """The old build is still warm; after promotion it would be too late."""
+    run = project.write(
+        replace={"poll: 1s": "poll: 1s\nbake: 60s"}, metrics="turns_bad: {v2: {after: 60, error_rate: 0.9}}"
+    ).run()
+
+    assert run.exit == 1
+    assert run.rows["bake::error_rate"] == "failed"
+    assert run.shifts[-1] == 0.0
+    assert not run.did("promote")

@@ -103,8 +103,8 @@ def test_the_same_seed_gives_the_same_junit(project):
 
 def test_another_seed_gives_other_numbers(project):
     """It is chance, after all."""
-    first = simulated(project, seed=1).run()
-    other = simulated(project, seed=2).run("--canary-state=elsewhere")
+    first = simulated(project, seed=1).run("--canary-set", "stages=25,100")
+    other = simulated(project, seed=2).run("--canary-set", "stages=25,100", "--canary-state=elsewhere")
 
     assert other.messages["error_rate[25%]"] != first.messages["error_rate[25%]"]
 
