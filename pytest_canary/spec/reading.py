@@ -115,7 +115,11 @@ def load(
     _refuse_unknown_keys(whole, targets)
     top = Branch({k: v for k, v in whole.items.items() if k not in ("targets", "default_target")}, whole.where)
     top.places = whole.places
-    flat: Branch = trees.substituted(trees.merged(top, targets[chosen]), environ)
+    flat = trees.merged(top, targets[chosen])
+    for override in overrides:
+        if override.partition(".")[0].partition("=")[0].strip() in Document.model_fields:
+            flat = trees.overridden(flat, override)  # what was typed wins over what the target says, too
+    flat = trees.substituted(flat, environ)
     _expand(flat)
     document = _validated(flat)
     choices = {kind: _choice(flat, kind) for kind in ADAPTERS}
@@ -211,8 +215,13 @@ def _validated(flat: Branch) -> Document:
     try:
         return Document.model_validate(_texts(flat))
     except ValidationError as error:
-        lines = [_problem(flat, one) for one in error.errors()]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+        lines = sorted(dict.fromkeys(_problem(flat, one) for one in error.errors()), key=_line_number)
+        raise SpecError("\n".join(lines)) from None
+
+
+def _line_number(problem: str) -> int:
+    number = problem.partition(":")[2].partition(":")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _problem(flat: Branch, error: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 
 from pytest_canary.errors import SpecError
 
+NODES_LIMIT = 20_000
 VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -62,10 +64,25 @@ def read(path: Path) -> Branch:
         raise SpecError(f"{path.name}:1: is not YAML: {' '.join(str(error).split())}") from error
     if node is None:
         raise SpecError(f"{path.name}:1: the file is empty, expected at least service, gates and targets")
-    tree = _tree(node, path.name)
+    tree = _bounded(node, path.name)
     if not isinstance(tree, Branch):
         raise SpecError(f"{path.name}:1: found a list or a text, expected a map with service, gates and targets")
     return tree
+
+
+def _bounded(node: yaml.Node, name: str) -> Tree:
+    """An alias may repeat what repeats others, or itself; what it writes out stays within bounds."""
+    size, todo = 0, [node]
+    while todo:
+        one = todo.pop()
+        size += 1
+        if size > NODES_LIMIT:
+            raise SpecError(f"{name}:{one.start_mark.line + 1}: aliases repeat too much, expected a plain file")
+        if isinstance(one, yaml.MappingNode):
+            todo += [part for pair in one.value for part in pair]
+        elif isinstance(one, yaml.SequenceNode):
+            todo += one.value
+    return _tree(node, name)
 
 
 def _tree(node: yaml.Node, name: str) -> Tree:
@@ -161,8 +178,8 @@ def plain(tree: Any) -> Any:
     if tree.text in ("true", "false"):
         return tree.text == "true"
     for kind in (int, float):
-        try:
-            return kind(tree.text)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            value = kind(tree.text)
+            if str(value) == tree.text:  # a tag such as 1.10, 007 or 12e45 is no number
+                return value
     return tree.text

@@ -16,7 +16,7 @@ class LocalOptions(BaseModel):
     filled in; relative paths are relative to the folder of the rollout.yaml, where they also run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     command: tuple[str, ...] = Field(min_length=1)
     """What starts a build; it must listen on ``{port}``."""
