@@ -47,9 +47,9 @@ def _prompt(line: str, where: str) -> Prompt:
     unknown = sorted(set(data) - KEYS)
     if unknown:
         raise SpecError(f"{where}: found key {unknown[0]!r}, expected some of {', '.join(sorted(KEYS))}")
-    stream = bool(data.get("stream", (data.get("body") or {}).get("stream", False)))
     method = str(data.get("method", "POST")).upper()
     body = _body(data, where) if method != "GET" else None
+    stream = bool(data.get("stream", (body or {}).get("stream", False)))
     if body is not None and stream:
         body = {**body, "stream": True}
     return Prompt(str(data.get("path", Prompt().path)), body, method, stream, data.get("expect"))

@@ -52,7 +52,7 @@ class Site:
     def command(self, *args: str, build: str = "v2", quick: bool = True, **settings: str) -> list[str]:
         """The words of one run."""
         given = {**(QUICK if quick else {}), **{key.replace("__", "."): value for key, value in settings.items()}}
-        sets = [f"--canary-set=targets.local.{key}={value}" for key, value in given.items()]
+        sets = [f"--canary-set={key}={value}" for key, value in given.items()]
         files = [f"--junitxml={self.junit}", f"--canary-report={self.json}"]
         return [sys.executable, "-m", "pytest", *QUIET, "rollouts/", f"--image=inference-gateway:{build}", *files,
                 *sets, *args]  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+import pytest_canary.session.conductor  # noqa: F401 - runs in this process must not meet a second copy of it
 from tests.promises.test_5_whatever_ends_the_session import GATE, finish, start
 
 STREAMS = '''

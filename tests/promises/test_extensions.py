@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+import pytest_canary.session.conductor  # noqa: F401 - runs in this process must not meet a second copy of it
+
 MEMORY = {
     "platform": "platform: {memory: {store: world.json, log: world.log }}",
     "router": "router: {memory: {}}",

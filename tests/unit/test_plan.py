@@ -1,0 +1,160 @@
+"""Spec + image + collected gates -> Plan, or why not."""
+
+import pytest
+
+from pytest_canary.errors import PlanError, SpecError
+from pytest_canary.plan import belongs, make_plan
+from pytest_canary.spec import load
+
+TEXT = """\
+service: gateway
+stages: [5, 100]
+gates:
+  error_rate: {ratio: 1.5}
+  latency_p99: {ratio: 1.2}
+targets:
+  here:
+    platform: {memory: {}}
+    router: {memory: {}}
+    metrics: {memory: {}}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Make a plan of TEXT with some of it replaced."""
+
+    def plan(more="", *, without="", marked=(), tests=(), image="gateway:v2"):
+        assert without in TEXT
+        (tmp_path / "rollout.yaml").write_text(TEXT.replace(without, "", 1) + more)
+        spec = load(tmp_path / "rollout.yaml", environ={})
+        return make_plan(spec, rollout="rollouts/rollout.yaml", image=image, marked=marked, required_tests=tests)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("image", "fits"),
+    [
+        ("gateway:v2", True),
+        ("registry.example:5000/team/gateway:v2", True),
+        ("gateway@sha256:0123", True),
+        ("gateway", True),
+        ("other:v2", False),
+        ("gateway-canary:v2", False),
+    ],
+)
+def test_an_image_belongs_to_the_service_that_its_repository_ends_with(image, fits):
+    """So one option is enough where several rollouts are collected."""
+    assert belongs(image, "gateway") is fits
+
+
+def test_a_plan_holds_everything_before_anything_starts(plan):
+    """Nothing is read later."""
+    made = plan("bake: 1m\nrunbook: docs/r.md\n", tests=["test_a.py::test_a[5%]"])
+
+    assert [str(stage) for stage in made.stages] == ["5%", "100%"]
+    assert [gate.name for gate in made.gates] == ["error_rate", "latency_p99"]
+    assert (made.image, made.target, made.service) == ("gateway:v2", "here", "gateway")
+    assert (made.bake_seconds, made.runbook) == (60, "docs/r.md")
+    assert made.required_tests == ("test_a.py::test_a[5%]",)
+    assert not made.warnings
+
+
+def test_the_lines_say_what_will_happen(plan):
+    """They are printed before anything happens."""
+    said = "\n".join(plan().lines())
+
+    assert "canary gateway on here: gateway:v2" in said
+    assert "5% for 300 s, 100% for 300 s; each with at least 500 canary requests" in said
+    assert "error_rate worse by at most 1.5x" in said
+
+
+def test_gating_only_one_kind_draws_a_warning(plan):
+    """Errors and latency move independently."""
+    assert "a slow build would pass" in plan(without="  latency_p99: {ratio: 1.2}\n").warnings[0]
+    assert "fails fast would pass" in plan(without="  error_rate: {ratio: 1.5}\n").warnings[0]
+
+
+def test_without_any_gate_nothing_would_decide(plan):
+    """Such a rollout promotes everything."""
+    gates = TEXT[TEXT.index("gates:") : TEXT.index("targets:")]
+    with pytest.raises(PlanError, match="nothing would decide"):
+        plan(without=gates)
+
+    assert plan(without=gates, tests=["x"]).gates == ()
+
+
+def test_a_mark_declares_a_gate_once_for_all_stages(plan):
+    """It is known before anything is deployed."""
+    mark = (("ttft_p99",), {"ratio": 1.3}, "test_a.py::test_a[5%]")
+    again = (("ttft_p99",), {"ratio": 1.3}, "test_a.py::test_a[100%]")
+
+    assert [gate.name for gate in plan(marked=[mark, again]).gates] == ["error_rate", "latency_p99", "ttft_p99"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        (((), {"ratio": 2}, "test_a.py::t"), "test_a.py::t: @pytest.mark.gate takes one metric"),
+        ((("tftt_p99",), {"ratio": 2}, "test_a.py::t[5%]"), "did you mean ttft_p99?"),
+        ((("ttft_p99",), {"ratoi": 2}, "test_a.py::t[5%]"), "did you mean ratio?"),
+        ((("ttft_p99",), {}, "test_a.py::t[5%]"), "has no limit"),
+        ((("error_rate",), {"ratio": 2}, "test_a.py::t[5%]"), "with other limits; keep one of them"),
+    ],
+)
+def test_a_wrong_mark_is_one_line_with_its_test(plan, mark, said):
+    """Before anything is deployed."""
+    with pytest.raises(PlanError) as caught:
+        plan(marked=[mark])
+
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("test_a.py::t")
+    assert "\n" not in str(caught.value)
+
+
+def test_only_proof_cannot_pass_where_nothing_is_left_to_compare_with(plan):
+    """The mend is in the line."""
+    with pytest.raises(PlanError, match=r"rollout.yaml:11: .*write `holdback: 2`, or `when_undecided: advance`"):
+        plan("when_undecided: rollback\n")
+
+    assert plan("when_undecided: rollback\nholdback: 2\n").holdback == 0.02
+
+
+@pytest.mark.parametrize(("key", "line"), [("control: true", 11), ("canary: {patch: {a: 1}}", 11)])
+def test_what_is_not_built_is_refused_and_not_ignored(plan, key, line):
+    """A key that does nothing is a lie."""
+    with pytest.raises(SpecError, match=f"rollout.yaml:{line}: .*not supported yet"):
+        plan(key + "\n")
+
+
+def test_another_baseline_than_the_stable_build_is_refused(plan):
+    """It would be compared with something that nobody asked for."""
+    with pytest.raises(SpecError, match="found 'v0', expected stable"):
+        plan("baseline: {revision: v0}\n")
+
+
+def test_what_else_is_new_is_part_of_the_canary(plan):
+    """Settings, arguments and the model are pinned with the image."""
+    change = plan("canary: {env: {B: '2', A: no}, args: [--fast], model: m@1, replicas: 2}\n").change
+
+    assert change.env == (("A", "no"), ("B", "2"))
+    assert (change.args, change.model, change.replicas) == (("--fast",), "m@1", 2)
+
+
+def test_stated_models_are_compared_too(plan):
+    """Where the builds do not say which model they serve."""
+    assert plan("model: {baseline: v7, canary: v7}\n").stated_models == ("v7", "v7")
+
+
+def test_the_smoke_prompts_are_of_both_kinds_with_known_answers_first(plan, tmp_path):
+    """Five are enough to see that it answers."""
+    lines = [f'{{"prompt": "{n}"}}' for n in range(20)]
+    lines += [f'{{"prompt": "s{n}", "stream": true}}' for n in range(4)] + ['{"prompt": "k", "expect": "v"}']
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    made = plan("warmup: {for: 5s, prompts: p.jsonl}\n")
+
+    assert len(made.warmup.prompts) == 25
+    assert len(made.smoke) == 5
+    assert made.smoke[0].expect == "v"
+    assert [prompt.stream for prompt in made.smoke].count(True) == 2
