@@ -9,6 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentError
 from collections.abc import Generator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +108,10 @@ def _is_ours(path: Path) -> bool:
 def conductor_of(config: pytest.Config) -> Conductor:
     """Return the one object that runs rollouts in this session, made when the first rollout.yaml is met."""
     if CONDUCTOR not in config.stash:
-        from pytest_canary.session.conductor import Conductor
+        from pytest_canary.session import conductor, fixtures
 
-        config.stash[CONDUCTOR] = conductor = Conductor(config)
-        config.pluginmanager.register(conductor, "canary-conductor")
+        made = config.stash[CONDUCTOR] = conductor.Conductor(config, partial(folder_of, config))
+        config.pluginmanager.register(made, fixtures.CONDUCTOR)
     return config.stash[CONDUCTOR]
 
 

@@ -39,7 +39,6 @@ ROOMS: dict[str, set[str]] = {
         "gates",
         "ports",
         "errors",
-        "plugin",
     },
     "plugin": {"session", "hookspecs", "spec"},
     "command": {"world", "report", "outcome", "steps", "plan", "spec", "ports", "errors"},

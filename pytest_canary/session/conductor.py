@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from pytest_canary import report
 from pytest_canary.errors import Exit
 from pytest_canary.outcome import End
 from pytest_canary.plan import Plan
-from pytest_canary.plugin import folder_of
 from pytest_canary.session.collection import Phase, declared_name, is_our_fixture, narrowed_by, phase_of, stage_of
 from pytest_canary.session.console import Console
 from pytest_canary.session.junit import OWN, report_item
@@ -26,8 +25,8 @@ ENDED = {2: "the session was interrupted", 3: "internal error in pytest or a plu
 class Conductor:
     """Registered when the first rollout.yaml is met, and so outermost of all plugins."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
+    def __init__(self, config: pytest.Config, folder_of: Callable[[Path], Path | None]) -> None:
+        self.config, self._folder_of = config, folder_of
         self.console = Console(config)
         self.roster = Roster(config)
         self.live: Live | None = None
@@ -50,7 +49,7 @@ class Conductor:
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """One item per stage for a test that asks for our ``stage``."""
-        folder = folder_of(self.config, metafunc.definition.path.parent)
+        folder = self._folder_of(metafunc.definition.path.parent)
         if folder is not None and is_our_fixture(metafunc.definition, "stage"):
             home, gate = self.roster.homes[folder], getattr(metafunc.function, "canary_gate", "")
             asked = next((one.gates for one in home.gates if one.name == gate), lambda _: True)
@@ -63,7 +62,7 @@ class Conductor:
         self._session = session
         collected = list(items)
         for item in collected:
-            self.roster.take(item, folder_of(self.config, item.path.parent))
+            self.roster.take(item, self._folder_of(item.path.parent))
         result = yield
         place = {item: n for n, item in enumerate(collected)}
         items.sort(key=lambda item: (*self.roster.rank(item), place.get(item, 0)))

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_canary.plugin import CONDUCTOR
 from pytest_canary.rollout import State
 from pytest_canary.session.views import BaselineView, CanaryView, RolloutView, StageView
 from pytest_canary.steps.warm import Warmed
 
 if TYPE_CHECKING:
+    from pytest_canary.plan import Plan
     from pytest_canary.session.live import Live
+
+CONDUCTOR = "canary-conductor"
+"""The name under which the conductor is known to pytest."""
 
 
 def _live(request: pytest.FixtureRequest) -> Live:
-    return request.config.stash[CONDUCTOR].shipping()
+    live: Live = request.config.pluginmanager.get_plugin(CONDUCTOR).shipping()  # type: ignore[union-attr]
+    return live
 
 
 def rollout(request: pytest.FixtureRequest) -> RolloutView:
     """What is being shipped, and where; asking for it deploys nothing."""
-    return RolloutView(request.config.stash[CONDUCTOR].plan())
+    plan: Plan = request.config.pluginmanager.get_plugin(CONDUCTOR).plan()  # type: ignore[union-attr]
+    return RolloutView(plan)
 
 
 def canary(request: pytest.FixtureRequest) -> CanaryView:

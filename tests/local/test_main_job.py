@@ -13,9 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.local.main_job import Asking, builds_that_answer, until_asked
 from tests.local.rehearsal import Site
 
 STEPS = ["target", "verify image", "deploy", "smoke", "warmup", "baseline"]
+KEPT = ("--set", "keep=true")
 
 
 @pytest.fixture
@@ -28,12 +30,19 @@ def site(tmp_path):
     assert not left, "processes were left behind"
 
 
-@pytest.fixture
-def kept(tmp_path):
-    """A site that may go on serving; it is taken down at the end."""
-    made = Site(tmp_path / "kept")
-    yield made
-    made.end()
+def address_in(said):
+    """Where users of the world ask, from what a run has said about its target."""
+    return re.search(r"http://127\.0\.0\.1:\d+", said).group()
+
+
+def serving(site):
+    """The pids of the builds that run, by the name of the build."""
+    found = {}
+    for pid in site.alive():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        if "pytest_canary.demo" in words:
+            found[words[words.index("--build") + 1]] = pid
+    return found
 
 
 def test_a_good_build_is_promoted_as_the_readme_says(site):
@@ -44,8 +53,8 @@ def test_a_good_build_is_promoted_as_the_readme_says(site):
     assert run.report["end"] == "promoted"
     assert run.report["users"]["dropped"] == 0
     assert run.report["users"]["sent"] > 3000
-    gates = ["error_rate", "latency_p99", "client_error_rate", "test_the_first_token_is_not_later"]
-    expected = [*STEPS, *(f"{gate}[{stage}]" for stage in ("10%", "25%", "50%", "100%") for gate in gates), "promote"]
+    held = ["ramp", "hold", "error_rate", "latency_p99", "client_error_rate", "test_the_first_token_is_not_later"]
+    expected = [*STEPS, *(f"{row}[{stage}]" for stage in ("10%", "25%", "50%", "100%") for row in held), "promote"]
     assert [row for row in run.rows if row in expected] == expected
     assert set(run.rows.values()) == {"passed"}
     assert "canary requests" in run.out
@@ -53,23 +62,31 @@ def test_a_good_build_is_promoted_as_the_readme_says(site):
 
 def test_a_bad_build_is_rolled_back_with_all_that_a_person_on_call_needs(site):
     """It passes every smoke test, and fails one request in eight under load."""
-    run = site.run(build="v2-errors", quick=False)
+    run = site.run(build="v2-errors")
 
     assert run.exit == 1, run.out
     failed = [text for row, text in run.texts.items() if run.rows[row] == "failure"]
     assert len(failed) == 1
     assert re.search(r"error_rate\[\d+%]: canary \d+/\d+ .* baseline \d+/\d+ ", failed[0])
     assert run.rows["promote"] == "skipped"
-    assert 0 < run.report["exposed"] < run.report["users"]["sent"] / 4
+    verdict = next(verdict for verdict in run.report["verdicts"] if verdict["status"] == "fail")
+    assert verdict["gate"] == "error_rate"
+    assert verdict["canary"]["requests"] > verdict["canary"]["events"] > 0
+    assert verdict["baseline"]["requests"] > 0
+    assert 0 < run.report["exposed"] < run.report["users"]["sent"] / 2
     assert run.report["users"]["dropped"] == 0
     assert 0 <= run.report["cut"]["after_seconds"] < 30
     assert run.report["cut"]["seconds"] < 1
     assert run.report["drained"]["cut"] == 0
+    assert run.report["drained"]["seconds"] < 20
     assert run.report["unload_seconds"] is not None
+    assert all(step["seconds"] >= 0 for step in run.report["steps"])
+    assert [step["name"] for step in run.report["steps"]][-1] == "rollback"
     assert run.report["runbook"] == "docs/runbooks/inference-api-debugging.md"
     for word in ("gate ", "exposed ", "dropped   0", "weight 0 ", "drain ", "unload", "runbook ", "metrics "):
         assert word in run.out
     samples = [json.loads(line) for line in site.junit.with_suffix(".metrics.jsonl").read_text().splitlines()]
+    assert samples[0]["image"] == "inference-gateway:v2-errors"
     assert len(samples) > 5
 
 
@@ -78,10 +95,9 @@ def test_a_slow_build_is_rolled_back_by_its_latency(site):
     run = site.run(build="v2-slow", hold="6s")
 
     assert run.exit == 1, run.out
-    assert {verdict["gate"] for verdict in run.report["verdicts"] if verdict["status"] == "fail"} <= {
-        "latency_p99",
-        "ttft_p99",
-    }
+    failed = {verdict["gate"] for verdict in run.report["verdicts"] if verdict["status"] == "fail"}
+    assert failed
+    assert failed <= {"latency_p99", "ttft_p99"}
     assert run.report["users"]["dropped"] == 0
 
 
@@ -105,56 +121,86 @@ def test_a_tag_without_a_build_is_one_line(site):
     assert "Traceback" not in run.out
 
 
-def test_a_kept_world_serves_on_and_the_next_run_starts_from_it(kept):
+def test_a_kept_world_serves_on_and_the_next_run_starts_from_it(site):
     """The state machine of a real service: v2 is stable now."""
-    first = kept.run(keep="true")
+    first = site.run(keep="true")
     assert first.exit == 0, first.out
-    address = next(step["text"] for step in first.report["steps"] if step["name"] == "target").rpartition(" ")[2]
+    assert first.report["users"]["dropped"] == 0
+    address = address_in(first.texts["target"])
 
-    assert httpx.get(f"{address}/health").json()["build"] == "v2"
-    assert "v2" in kept.canary("status")[1]
+    assert builds_that_answer(address) == {"v2"}
+    assert list(serving(site)) == ["v2"]
+    assert "serving with inference-gateway:v2" in site.canary("status", *KEPT)[1]
 
-    again = kept.run(keep="true")
+    again = site.run(keep="true")
     assert again.exit == 0, again.out
     assert again.report["end"] == "already stable"
+    assert "already stable" in again.out
 
-    worse = kept.run(build="v2-errors", keep="true")
+    worse = site.run(build="v2-errors", keep="true")
     assert worse.exit == 1, worse.out
     assert worse.report["stable"]["image"] == "inference-gateway:v2"
-    assert httpx.get(f"{address}/health").json()["build"] == "v2"
+    assert worse.report["users"]["dropped"] == 0
+    assert address_in(worse.texts["target"]) == address
+    assert builds_that_answer(address) == {"v2"}
 
-    assert kept.canary("down", "--set", "targets.local.keep=true")[0] == 0
-    assert not kept.alive()
+    assert site.canary("down", *KEPT)[0] == 0
+    assert not site.alive()
 
 
-@pytest.mark.parametrize("keep", ["true", "false"])
-def test_a_killed_run_is_put_right_by_recover(kept, keep):
-    """Kill -9 leaves a canary with users; one command takes it away, and nobody is dropped by that."""
-    process = kept.start(keep=keep, hold="60s", deadline="120s")
-    kept.wait_for("ramp[10%]", process)
+def killed(site, **settings):
+    """Kill -9 a run whose canary has half of the users, and return where they ask."""
+    process = site.start(stages="50,100", hold="60s", deadline="120s", **settings)
+    said = site.wait_for("ramp[50%]", process)
     process.kill()
     process.communicate()
-    code, said = kept.canary("recover", "--set", f"targets.local.keep={keep}")
+    return address_in(said)
+
+
+def test_recover_takes_a_killed_run_back_and_nobody_is_dropped(site):
+    """Kill -9 leaves a canary with users; one command gives all of them to the stable build, which never stops."""
+    address = killed(site, keep="true")
+    stable = serving(site)["v1"]
+    with Asking(address) as users:
+        until_asked(users, 20)
+        code, said = site.canary("recover", *KEPT)
+        until_asked(users, 20)
 
     assert code == 0, said
     assert "had not ended" in said
-    if keep == "true":
-        status = kept.canary("status", "--set", "targets.local.keep=true")[1]
-        assert "v1" in status
-        assert kept.canary("down", "--set", "targets.local.keep=true")[0] == 0
-    assert not kept.alive()
+    assert users.builds["v2"] > 0
+    assert users.lost == []
+    assert builds_that_answer(address) == {"v1"}
+    assert serving(site) == {"v1": stable}
+    assert "serving with inference-gateway:v1" in site.canary("status", *KEPT)[1]
+    assert "nothing to recover" in site.canary("recover", *KEPT)[1]
+    assert site.canary("down", *KEPT)[0] == 0
+    assert not site.alive()
 
 
-def test_a_killed_run_is_healed_by_the_next_run(site):
+def test_recover_ends_the_world_of_a_killed_run_that_was_not_to_be_kept(site):
+    """A rehearsal leaves nothing behind, however it ends."""
+    killed(site)
+    code, said = site.canary("recover")
+
+    assert code == 0, said
+    assert "had not ended" in said
+    assert not site.alive()
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+def test_a_killed_run_is_healed_by_the_next_run(site, keep):
     """Who only ever types pytest is safe too."""
-    process = site.start(hold="60s", deadline="120s")
-    site.wait_for("ramp[10%]", process)
-    process.kill()
-    process.communicate()
-    run = site.run()
+    killed(site, keep=keep)
+    run = site.run(keep=keep, stages="50,100", hold="1s")
 
     assert run.exit == 0, run.out
     assert "had not ended" in run.texts["recover"]
+    assert run.report["users"]["dropped"] == 0
+    if keep == "true":
+        assert list(serving(site)) == ["v2"]
+        assert site.canary("down", *KEPT)[0] == 0
+    assert not site.alive()
 
 
 def test_a_cancelled_job_drains_and_rolls_back(site):
@@ -172,29 +218,35 @@ def test_a_cancelled_job_drains_and_rolls_back(site):
     assert run.report["drained"]["cut"] == 0
 
 
-def test_a_reader_that_leaves_early_changes_nothing_but_the_output(site):
-    """`| head` closes the pipe; the rollout ends in a known good state, and says so in its exit status."""
+@pytest.mark.parametrize("lines", [3, 12])
+def test_a_reader_that_leaves_early_changes_nothing_but_the_output(site, lines):
+    """`| head` closes the pipe, before the rollout or in it; it ends in a known good state, and the status says so."""
     words = shlex.join(site.command())
-    script = f"{words} | head -12; echo ${{PIPESTATUS[0]}}"
+    script = f"{words} | head -{lines}; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=site.folder, env=site.env, capture_output=True, text=True, timeout=120, check=False
     )
     run = site.read(int(done.stdout.splitlines()[-1]), done.stdout + done.stderr)
 
     assert "Traceback" not in run.out
-    assert run.report["end"] in ("promoted", "rolled back", "not started")
-    assert (run.exit == 0) == (run.report["end"] == "promoted")
+    end = run.report.get("end", "nothing began")
+    assert end in ("promoted", "rolled back", "not started", "nothing began")
+    assert run.exit in (0, 1, 2, 3)
+    assert (run.exit == 0) == (end == "promoted")
+    assert not site.alive()
 
 
-@pytest.mark.parametrize("options", [("-q", "-v", "-s"), ("-q",)], ids=" ".join)
-def test_the_options_that_people_add_leave_the_lines_readable(site, options):
+@pytest.mark.parametrize("option", ["-q", "-v", "-s"])
+def test_the_options_that_people_add_leave_the_lines_readable(site, option):
     """Each line of ours stands alone, whatever pytest writes between them."""
-    run = site.run(*options, build="v2-model8")
+    run = site.run(option, build="v2-model8")
 
-    lines = [line for line in run.out.splitlines() if "canary " in line and "FAILED" not in line and " ok " in line]
-    assert len(lines) >= 5
-    assert all(line.startswith("canary ") for line in lines), run.out
+    row = r"canary \S[^\n]*? (?:ok|FAILED) +\d+\.\d s  \S"
+    whole = re.findall(f"^{row}", run.out, re.MULTILINE)
+    assert len(whole) >= 6, run.out
+    assert len(whole) == len(re.findall(row, run.out)), run.out
     assert "Traceback" not in run.out
+    assert "\x1b" not in run.out
 
 
 def test_two_rehearsals_at_once_do_not_disturb_each_other(site, tmp_path):
@@ -208,6 +260,7 @@ def test_two_rehearsals_at_once_do_not_disturb_each_other(site, tmp_path):
         other.end()
 
     assert [end.exit for end in ends] == [0, 0], [end.out for end in ends]
+    assert [end.report["users"]["dropped"] for end in ends] == [0, 0]
     assert not left
 
 
@@ -227,7 +280,8 @@ def test_an_ordinary_user_can_run_it(site):
 def _as_nobody(command, site):
     """Nobody may not look into root's home, where this interpreter may live; Debian's own is for all."""
     nobody = {"user": 65534, "group": 65534, "extra_groups": []}
-    env = {**site.env, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**site.env, "PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("HOME", None)
     for parent in (site.folder, *site.folder.parents):
         if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             os.chmod(parent, parent.stat().st_mode | 0o755)

@@ -53,6 +53,7 @@ class Clone:
         )
         assert swapped == 1
         (self.home / "rollout.yaml").write_text(text)
+        (root / "pytest.ini").write_text("[pytest]\njunit_logging = system-out\n")
         (root / "scripts").mkdir()
         shutil.copy(ROOT / "scripts/deploy.sh", root / "scripts")
 
