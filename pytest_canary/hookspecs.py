@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_canary.outcome import Outcome, Row
-    from pytest_canary.ports import MetricSource, Platform, Router, Shared, Users
+    from pytest_canary.ports import MetricSource, Platform, Probe, Router, Shared, Users
 
 
 @pytest.hookspec(firstresult=True)
@@ -30,6 +30,11 @@ def pytest_canary_metrics(name: str, options: Mapping[str, Any], shared: Shared)
 @pytest.hookspec(firstresult=True)
 def pytest_canary_load(name: str, options: Mapping[str, Any], shared: Shared) -> Users | None:
     """Return the load generator that a rollout.yaml calls ``name``, or None to let another answer."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_canary_probe(name: str, options: Mapping[str, Any], shared: Shared) -> Probe | None:
+    """Return what asks a build directly that a rollout.yaml calls ``name``, or None to let another answer."""
 
 
 @pytest.hookspec

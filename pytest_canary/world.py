@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_canary.errors import Missing, SpecError
+from pytest_canary.errors import AdapterError, CanaryError, Missing, SpecError
+from pytest_canary.foreign import Translated
 from pytest_canary.ports import Clock, Ledger, MetricSource, Platform, Probe, Router, Shared, Users, World
 
 if TYPE_CHECKING:
@@ -78,10 +79,15 @@ def connect(spec: Spec, shared: Shared, answer: Answer = nobody) -> World:
 
 
 def _adapter(kind: str, choice: AdapterChoice, shared: Shared, answer: Answer) -> object:
-    own = answer(kind, choice.name, choice.options, shared)
-    if own is not None:
-        return own
-    return _connected(_class_of(kind, choice), kind, choice, shared)
+    where = f"{choice.where}: {kind} {choice.name!r}"
+    try:
+        made = answer(kind, choice.name, choice.options, shared)
+        made = _connected(_class_of(kind, choice), kind, choice, shared) if made is None else made
+    except CanaryError:
+        raise
+    except Exception as error:
+        raise AdapterError(f"{where} cannot be connected: {type(error).__name__}: {error}") from error
+    return Translated(made, where)
 
 
 def _class_of(kind: str, choice: AdapterChoice) -> Any:

@@ -23,7 +23,8 @@ ROOMS: dict[str, set[str]] = {
     "recording": {"plan", "ports", "errors"},
     "outcome": {"steps", "verdict", "ports", "errors"},
     "rollout": {"steps", "verdict", "outcome", "recording", "plan", "gates", "ports", "errors"},
-    "world": {"spec", "ports", "errors"},
+    "foreign": {"errors"},
+    "world": {"foreign", "spec", "ports", "errors"},
     "report": {"outcome", "verdict", "steps", "ports", "errors"},
     "hookspecs": {"outcome", "ports"},
     "session": {

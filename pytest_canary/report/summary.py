@@ -140,6 +140,8 @@ def _way_back(outcome: Outcome) -> list[Line]:
         unload = f"; unload {duration(outcome.unload_seconds)}" if outcome.unload_seconds is not None else ""
         was = "was" if drained.in_flight == 1 else "were"
         flying = f"{several(drained.in_flight, 'request')} {was} in flight"
+        if drained.unknown:
+            flying, cut = "the router could not say what was in flight", "whatever was had to be cut"
         said.append(("drain", f"{duration(drained.seconds)}, {flying}, {cut}{unload}"))
     return said
 

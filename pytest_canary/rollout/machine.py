@@ -219,6 +219,11 @@ class Rollout:
         self._count_what_was_cut(self.drained)
 
     def _count_what_was_cut(self, drained: Drained) -> None:
+        if drained.unknown:
+            self.book.in_trouble(
+                f"the router could not say what was in flight ({drained.unknown}); after `drain_timeout` "
+                f"({self.plan.drain_seconds:g} s) whatever was has been cut"
+            )
         if drained.cut:
             self.book.in_trouble(
                 f"{drained.cut} requests were still in flight after `drain_timeout` ({self.plan.drain_seconds:g} s) "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from threading import RLock
 
 from pytest_canary.errors import CanaryError, NoData, NotRestored, NotStarted
@@ -108,7 +109,10 @@ class Traffic:
         with self._lock:
             if self.cut_made is not None:
                 return Decision(Step.STOP, self.cut_made.why)
-            return self.decide_on(self._judge.verdicts(), stage, elapsed)
+            decision = self.decide_on(self._judge.verdicts(), stage, elapsed)
+        if decision.step is Step.STOP and self._blind:
+            return replace(decision, why=f"{decision.why}; {self._blind}")
+        return decision
 
     def decide_on(self, verdicts: Sequence[Verdict], stage: Stage, elapsed: float) -> Decision:
         """What ``verdicts`` say about ``stage``, ``elapsed`` seconds after its split was verified."""

@@ -240,8 +240,7 @@ class Live:
         if outcome.end not in GOOD:
             row = Row("promote", False, f"not promoted: {self.stopped_short or outcome.why}", 0.0)
             report_row(self.config, self.home.node, row, skipped=True)
-        with suppress(Exception):
-            self.config.hook.pytest_canary_outcome(outcome=outcome)
+        self._tell_listeners("pytest_canary_outcome", outcome=outcome)
 
     def _let_go(self) -> None:
         with suppress(OSError):
@@ -261,8 +260,16 @@ class Live:
     def row(self, row: Row) -> None:
         self.console.row(row.name, row.text, passed=row.passed, seconds=row.seconds)
         report_row(self.config, self.home.node, row)
-        with suppress(Exception):
-            self.config.hook.pytest_canary_row(row=row)
+        self._tell_listeners("pytest_canary_row", row=row)
+
+    def _tell_listeners(self, hook: str, **what: object) -> None:
+        """Whatever a listener raises changes nothing, not even SystemExit(0); Ctrl-C is no error of a listener."""
+        try:
+            getattr(self.config.hook, hook)(**what)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.said(f"{hook} of a conftest.py or a plugin raised {type(error).__name__}: {error}")
 
 
 def _run_name(wall: float, *, virtual: bool) -> str:

@@ -253,7 +253,7 @@ def _choice(flat: Branch, kind: str) -> AdapterChoice | None:
     tree = flat.items.get(kind)
     if tree is None:
         return None
-    if kind == "load" and not set(tree.items) & {"load", "memory"}:
+    if kind == "load" and not _names_an_adapter(tree):
         return AdapterChoice("load", trees.plain(tree), flat.places[kind])
     if len(tree.items) != 1:
         names = ", ".join(tree.items) or "nothing"
@@ -263,6 +263,12 @@ def _choice(flat: Branch, kind: str) -> AdapterChoice | None:
     if found is None and not (isinstance(options, Leaf) and options.text in ("", "~", "null")):
         raise SpecError(f"{tree.places[name]}: {kind}.{name}: expected a map of options")
     return AdapterChoice(name, found or {}, tree.places[name])
+
+
+def _names_an_adapter(load: Branch) -> bool:
+    """Whether a load reads ``{name: {...}}``, and not ``{rate: 100, ...}`` for the one that is built in."""
+    first = next(iter(load.items.values()), None)
+    return len(load.items) == 1 and (isinstance(first, Branch) or (isinstance(first, Leaf) and not first.text))
 
 
 def schema() -> dict[str, Any]:

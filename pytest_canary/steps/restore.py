@@ -70,6 +70,9 @@ def restore(world: World, left: Unfinished, drain_seconds: float, tick: Tick) ->
     world.platform.start()
     stable = world.platform.stable()
     world.router.start()
+    if left.canary is not None and stable.pin == left.canary.pin:
+        # It died between the hand-over and the end of the old build, which may still be answering.
+        drain(world.router, Role.BASELINE, world.clock, drain_seconds, tick)
     world.router.attach(Role.BASELINE, stable, world.platform.address(stable))
     cut(world.router, world.clock)
     drained = drain(world.router, Role.CANARY, world.clock, drain_seconds, tick)

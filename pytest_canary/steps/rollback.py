@@ -20,8 +20,12 @@ class Drained:
     in_flight: int
     seconds: float
     cut: int
+    unknown: str = ""
+    """Why the router could not say at the end what was in flight; empty when it could."""
 
     def __str__(self) -> str:
+        if self.unknown:
+            return f"the router could not say what was in flight, waited {self.seconds:.1f} s"
         cut = f", {self.cut} cut" if self.cut else ""
         return f"{self.in_flight} in flight, drained in {self.seconds:.1f} s{cut}"
 
@@ -47,17 +51,27 @@ def cut(router: Router, clock: Clock) -> None:
 
 
 def drain(router: Router, role: Role, clock: Clock, seconds: float, tick: Tick) -> Drained:
-    """Wait until nothing of ``role`` is in flight, at most ``seconds``; whatever is left then is cut, and counted."""
-    start = clock.now()
-    first = left = router.in_flight(role)
-    while left:
+    """Wait until nothing of ``role`` is in flight, at most ``seconds``; whatever is left then is cut, and counted.
+
+    As long as the router cannot say, something may be in flight.
+    """
+    start, first = clock.now(), 0
+    while True:
+        left, unknown = _in_flight(router, role)
+        first = max(first, left)
         waited = clock.now() - start
-        if waited >= seconds:
-            break
-        tick(f"{left} requests in flight on the {role} to end, {seconds - waited:.0f} s left")
+        if waited >= seconds or not (left or unknown):
+            return Drained(first, waited, left, unknown)
+        number = "an unknown number of" if unknown else left
+        tick(f"{number} requests in flight on the {role} to end, {seconds - waited:.0f} s left")
         clock.sleep(PACE_SECONDS / 2)
-        left = router.in_flight(role)
-    return Drained(first, clock.now() - start, left)
+
+
+def _in_flight(router: Router, role: Role) -> tuple[int, str]:
+    try:
+        return router.in_flight(role), ""
+    except AdapterError as error:
+        return 0, str(error)
 
 
 def unload(world: World, canary: Revision) -> None:

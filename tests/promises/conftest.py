@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy  # noqa: F401 - runs in this process put sys.modules back, and numpy cannot be imported twice
 import pytest
 
+import pytest_canary.session.conductor  # noqa: F401 - for the same reason, all that runs share
+
 ROLLOUT = """
 service: gateway
 stages: [5, 25, 50, 100]

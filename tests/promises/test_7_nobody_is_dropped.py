@@ -232,7 +232,6 @@ def test_a_signal_drains_as_well(project):
     assert removals(run)["v2"].weightless >= 30
 
 
-@pytest.mark.xfail(strict=True, reason="a drain that cannot read what is in flight gives up at once")
 def test_when_nobody_knows_what_is_in_flight_the_build_gets_all_its_time(project):
     """No data is not good news for a request in flight either."""
     run = streaming(project, seconds=30, deaf=2).run(image="gateway:v2-errors")
