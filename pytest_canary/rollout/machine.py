@@ -182,7 +182,7 @@ class Rollout:
         plan, tick = self.plan, self.book.listener.tick
         with self.book.step("baseline") as step:
             model = same_model(plan, self.world.platform, self.stable, self.canary)
-            window = capture(self.world.source, self.world.clock, plan.baseline_seconds, plan.baseline_requests, tick)
+            window = capture(self.world.source, self.world.clock, plan, tick)
             captured = Baseline(window.counted, window.seconds, model)
             self.judge.capture(captured.counted)
             step.text = f"{captured}; at this traffic {', '.join(fits(plan.stages, captured.rate))}"

@@ -16,7 +16,7 @@ from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Role, Sample, Seen, World
 from pytest_canary.rollout.book import Book
-from pytest_canary.steps.ramp import Shifted, verify, weights_of
+from pytest_canary.steps.ramp import Shifted, pace_of, verify, weights_of
 from pytest_canary.steps.rollback import cut
 from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settled
 
@@ -83,7 +83,9 @@ class Traffic:
             )
             self._world.router.set_weights(weights)
             self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
-        return verify(self._poll, before, weights[Role.CANARY], self._world.clock, self._book.listener.tick)
+        return verify(
+            self._poll, before, weights[Role.CANARY], self._world.clock, pace_of(self._plan), self._book.listener.tick
+        )
 
     def _poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
         if self._world.clock.virtual:

@@ -67,16 +67,17 @@ def same_model(plan: Plan, platform: Platform, stable: Revision, canary: Revisio
     )
 
 
-def capture(source: MetricSource, clock: Clock, seconds: float, requests: int, tick: Tick) -> Baseline:
-    """Count the stable build for ``seconds`` and until it has had ``requests``.
+def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Baseline:
+    """Count the stable build for the seconds and requests that ``plan`` asks for, as often as it polls.
 
     Raises:
         BaselineFailed: the requests did not come in ten times that time, or the source does not answer.
 
     """
+    seconds, requests = plan.baseline_seconds, plan.baseline_requests
     start, first = clock.now(), _poll(source)
     while True:
-        clock.sleep(PACE_SECONDS)
+        clock.sleep(min(plan.poll_seconds, max(start + seconds - clock.now(), PACE_SECONDS)))
         now = _poll(source)
         counted = now.since(first)
         if counted is None:  # its counters began anew

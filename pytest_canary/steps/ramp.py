@@ -14,6 +14,8 @@ from pytest_canary.steps.deploy import PACE_SECONDS, Tick
 ENOUGH = 40
 """Requests that a split is judged on; fewer only when traffic is so thin that the time runs out first."""
 VERIFY_SECONDS = 20.0
+POLLS_PER_LOOK = 5
+"""A split is looked at more often than gates are, but a slow source is not asked ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,21 @@ def weights_of(plan: Plan, stage: Stage) -> Weights:
     return {Role.BASELINE: 1.0 - canary, Role.CANARY: canary}
 
 
+def pace_of(plan: Plan) -> float:
+    """Seconds between two looks at the split."""
+    return max(PACE_SECONDS, plan.poll_seconds / POLLS_PER_LOOK)
+
+
 Poll = Callable[[Sequence[Role]], Mapping[Role, Sample]]
 """How the counters are read: :meth:`~pytest_canary.ports.MetricSource.poll`, or something that guards it."""
 
 
-def verify(poll: Poll, before: dict[Role, Sample], wanted: float, clock: Clock, tick: Tick) -> Shifted:
-    """Wait until the requests seen since ``before`` agree with ``wanted``, the canary's share.
+def verify(poll: Poll, before: dict[Role, Sample], wanted: float, clock: Clock, pace: float, tick: Tick) -> Shifted:
+    """Wait until the requests seen since ``before`` agree with ``wanted``, the canary's share; look every ``pace`` s.
 
     The tolerance is 4.5 standard deviations of a fair coin, and at least ten points; a split that varies less than a
-    coin (round robin) agrees too.  No request at all is no disproof: the stage then ends by its deadline.
+    coin (round robin) agrees too.  The canary must have been seen, unless so few requests came that it is no surprise.
+    No request at all is no disproof: the stage then ends by its deadline.
 
     Raises:
         SplitNotSeen: after 20 s the requests still disagree.
@@ -52,14 +60,14 @@ def verify(poll: Poll, before: dict[Role, Sample], wanted: float, clock: Clock, 
     """
     start = clock.now()
     while True:
-        clock.sleep(PACE_SECONDS)
+        clock.sleep(pace)
         waited = clock.now() - start
         counted = _requests(poll, before)
         total = sum(counted.values())
         share = counted.get(Role.CANARY, 0.0) / total if total else None
         tolerance = max(0.1, 4.5 * sqrt(wanted * (1 - wanted) / total)) if total else 1.0
         agrees = share is not None and abs(share - wanted) <= tolerance and (share > 0 or wanted * total < 8)
-        if agrees and (total >= ENOUGH or waited >= VERIFY_SECONDS):
+        if agrees and ((total >= ENOUGH and share) or waited >= VERIFY_SECONDS):
             return Shifted(share, total, waited)
         if waited >= VERIFY_SECONDS:
             if share is None:

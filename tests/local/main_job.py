@@ -1,16 +1,99 @@
-"""People who keep asking a world while something is done to it."""
+"""What the tests of the main job do beside running it: kill it, ask its world, look at its processes and its lines."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
+from tests.local.rehearsal import Site
+
+SHORT: dict[str, Any] = {"stages": "50,100", "hold": "1s", "baseline.window": "2s", "warmup.prompts": "short.jsonl"}
+"""Two stages, and no streams before the ramp."""
+HASTY: dict[str, Any] = {**SHORT, "warmup.for": "200ms", "baseline.window": "1s", "baseline.min_requests": "50"}
+"""For runs whose end is not decided by what they measure."""
+ENDLESS = {"hold": "60s", "deadline": "120s"}
+"""For runs that something else ends."""
 ANSWERED = 10.0
+NOBODY = 65534
+
+
+def watched(folder: Path) -> Iterator[Site]:
+    """The example in ``folder``, whose processes are all gone when the test is over."""
+    made = Site(folder / "a path with spaces")
+    example = made.folder / "rollouts" / "inference_gateway"
+    short = (example / "prompts.jsonl").read_text().splitlines(keepends=True)[:4]
+    (example / "short.jsonl").write_text("".join(short))
+    yield made
+    left = made.alive()
+    made.end()
+    assert not left, "processes were left behind"
+
+
+def killed(site: Site, **settings: Any) -> str:
+    """Kill -9 a run whose canary has half of the users; return where they ask."""
+    process = site.start(**{**HASTY, **ENDLESS, **settings})
+    said = site.wait_for("ramp[50%]", process)
+    process.kill()
+    process.communicate()
+    return address_in(said)
+
+
+def address_in(said: str) -> str:
+    """Where users of the world ask, from what a run has said about its target."""
+    found = re.search(r"http://127\.0\.0\.1:\d+", said)
+    assert found, said
+    return found.group()
+
+
+def serving(site: Site) -> dict[str, int]:
+    """The pids of the builds that run, by the name of the build."""
+    found = {}
+    for pid in site.alive():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        if "pytest_canary.demo" in words:
+            found[words[words.index("--build") + 1]] = pid
+    return found
+
+
+def assert_lines_stand_alone(out: str) -> None:
+    """Each row of a rollout begins its line, and nothing unreadable stands between them."""
+    row = r"canary \S[^\n]*? (?:ok|FAILED) +\d+\.\d s  \S"
+    whole = re.findall(f"^{row}", out, re.MULTILINE)
+    assert len(whole) >= 6, out
+    assert len(whole) == len(re.findall(row, out)), out
+    assert "Traceback" not in out
+    assert "\x1b" not in out
+
+
+def as_nobody(command: list[str], env: dict[str, str], folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """``command`` and what else ``subprocess.run`` needs, so that an ordinary user runs it in ``folder``.
+
+    Nobody may not look into root's home, where this interpreter may live; Debian's own is for all.
+    """
+    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(httpx.__file__).parents[1])])
+    env = {**env, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": paths}
+    for python in (sys.executable, f"/usr/bin/{own}", f"/usr/local/bin/{own}"):
+        try:
+            subprocess.run([python, "-c", "import pytest_canary"], check=True, env=env, cwd="/", **nobody)
+        except OSError:
+            continue
+        return [python, *command[1:]], {"env": env, **nobody}
+    raise AssertionError(f"an ordinary user can run no {own}; apt-get install {own}, or run the tests as one")
 
 
 class Asking:

@@ -123,6 +123,7 @@ class SimulatedMetrics:
             now = self._shared.clock.now()
             seconds, self._until = now - self._until, now
             for role, share in weights.items():
-                tally = self._tallies.setdefault(role, Tally(role, self._options))
-                tally.add(seconds * self._options.rate * share)
+                if role not in self._tallies:
+                    self._tallies[role] = Tally(role, self._options)
+                self._tallies[role].add(seconds * self._options.rate * share)
             return {role: self._tallies[role].sample(now) for role in roles if role in weights}
