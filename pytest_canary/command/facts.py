@@ -41,6 +41,7 @@ def told(facts: Sequence[Fact]) -> Told:
             end = weights = ""
         elif fact.kind == "settled":
             end = str(data.get("end", "ended"))
+            stable = Revision.from_data(data["stable"]) if data.get("stable") else stable
         elif fact.kind == "weights":
             weights = _shares(data)
         elif fact.kind == "deploy":

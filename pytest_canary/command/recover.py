@@ -50,6 +50,7 @@ def heal(hand: Hand, left: Unfinished) -> str:
             f"type `{place.command('recover')}` again, or take the whole world down with `{place.command('down')}`"
         ) from error
     by = "pytest-canary recover"
-    hand.note("settled", run=left.run, end=End.PROMOTED if restored.promoted else End.ROLLED_BACK, by=by)
+    end = End.PROMOTED if restored.promoted else End.ROLLED_BACK
+    hand.note("settled", run=left.run, end=end, by=by, stable=restored.stable.to_data())
     history.put_right(place.state, restored, by, hand.clock.wall())
     return str(restored)

@@ -132,7 +132,7 @@ class Rollout:
             self.healed = restore(self.world, left, self.plan.drain_seconds, self.book.listener.tick)
             step.text = str(self.healed)
             end = End.PROMOTED if self.healed.promoted else End.ROLLED_BACK
-            self.book.note("settled", run=left.run, end=end, by="the next run")
+            self.book.note("settled", run=left.run, end=end, by="the next run", stable=self.healed.stable.to_data())
         if not self.plan.keep:  # a rehearsal starts from its own stable build, not from what a dead one left
             for adapter in reversed(self.world.adapters):
                 adapter.stop()

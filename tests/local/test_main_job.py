@@ -179,7 +179,6 @@ def test_recover_takes_a_killed_run_back_and_nobody_is_dropped(site):
     assert not site.alive()
 
 
-@pytest.mark.xfail(reason="a pin names the interpreter as it was typed", strict=True)
 def test_recover_keeps_the_process_that_serves_however_the_command_was_typed(site):
     """`python -m pytest` and the installed command may name one interpreter by two links; the build is the same."""
     address = killed(site, keep="true")

@@ -306,6 +306,18 @@ def test_promotion_keeps_the_analysed_process_and_is_remembered(world, tmp_path)
     assert second.platform.stable() == canary
 
 
+def test_the_build_that_serves_is_the_stable_one_even_when_its_code_has_changed(world, tmp_path):
+    """After an upgrade a recovery must not start another build and end the one that users are on."""
+    stable = world.run("v1")
+    canary = world.run("v2")
+    (world.home / "server.py").write_text(SERVER + "# changed\n")
+    second = World(tmp_path, facts=world.facts)
+    second.platform.recover(world.facts)
+
+    assert second.platform.stable() == stable
+    assert second.platform.address(canary) == world.platform.address(canary)
+
+
 def test_a_world_that_was_stopped_starts_again_from_the_stable_build(world, tmp_path):
     """Every rehearsal shows the same."""
     world.platform.promote(world.run("v2"))

@@ -287,7 +287,7 @@ def test_an_adapter_that_breaks_on_the_way_up_means_not_started(project, kind, m
 
 @pytest.mark.parametrize(
     ("kind", "method", "good"),
-    [("metrics", "poll", 70), ("platform", "promote", 0), ("router", "set_weights", 3)],
+    [("metrics", "poll", 14), ("platform", "promote", 0), ("router", "set_weights", 3)],
 )
 def test_an_adapter_that_breaks_under_traffic_means_rolled_back(project, kind, method, good):
     """Or, when the way back needs the very thing that is broken, that a human must look."""
@@ -328,7 +328,7 @@ def test_an_adapter_that_cannot_stop_is_said_and_changes_nothing(project, kind):
         ("platform", "start", 0, 1, "not started on memory"),
         ("platform", "deploy", 0, 1, "not started on memory"),
         ("metrics", "poll", 0, 1, "not started on memory"),
-        ("metrics", "poll", 70, 1, "rolled back on memory"),
+        ("metrics", "poll", 14, 1, "rolled back on memory"),
         ("platform", "promote", 0, 1, "rolled back on memory"),
         ("router", "set_weights", 3, 70, "NOT RESTORED on memory"),
     ],

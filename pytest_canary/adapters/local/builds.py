@@ -44,7 +44,7 @@ class Builds:
         if self.program(argv) is None:
             raise ImageNotFound(f"{image}: no program {argv[0]!r} on PATH or below {self._home}; see platform.local")
         self._verify(named)
-        return Revision(image, self._digest(argv), change)
+        return Revision(image, self._digest(named, argv), change)
 
     def argv(self, revision: Revision, port: int) -> list[str]:
         """The command line that starts ``revision`` on ``port``."""
@@ -92,8 +92,10 @@ class Builds:
             said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
             raise ImageNotFound(f"{where} ended with exit status {done.returncode}: {said}")
 
-    def _digest(self, argv: Sequence[str]) -> str:
-        told = hashlib.sha256(json.dumps([list(argv), sorted(self._options.env.items())]).encode())
+    def _digest(self, named: Revision, argv: Sequence[str]) -> str:
+        # One interpreter has several names (python, python3, bin/pytest's first line); the build is the same.
+        written = fill(self._options.command, {**self._values(named), "python": "{python}"})
+        told = hashlib.sha256(json.dumps([written, sorted(self._options.env.items())]).encode())
         for path in self._code(argv):
             told.update(str(path.name).encode() + b"\0")
             with path.open("rb") as file:

@@ -71,8 +71,13 @@ class LocalPlatform:
                 self._remembered = None
             elif fact.kind == "process":
                 self._take_hold(fact)
-        if self._remembered is not None and self._remembered.pin in self._running:
-            self._stable = self._remembered
+        last = self._remembered or Revision(self._options.image(self._shared.service), "")
+        for pin, running in self._running.items():
+            # The first that was started: a canary of the same image, whose code has changed, came later.
+            same = (running.revision.image, running.revision.change) == (last.image, last.change)
+            if (pin == last.pin or (same and self._remembered is None)) and running.process.ended() is None:
+                self._stable = running.revision
+                break
 
     def start(self) -> None:
         stable = self.stable()
