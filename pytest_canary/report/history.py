@@ -66,7 +66,7 @@ def remember(folder: Path, outcome: Outcome, report_path: str, *, blamed: bool =
 def put_right(folder: Path, restored: Restored, by: str, at: float) -> None:
     """Add how a run that was killed has ended after all; raises OSError when it cannot be written."""
     left, promoted = restored.left, restored.promoted
-    end, why = str(End.PROMOTED) if promoted else RECOVERED, f"the run was killed and put right by {by}"
+    end, why = str(End.PROMOTED) if promoted else RECOVERED, f"the run had not ended and was put right by {by}"
     previous = left.stable if promoted else None
     add(folder, Remembered(left.run, end, why, at, left.image, "", (), restored.stable, left.canary, previous))
 

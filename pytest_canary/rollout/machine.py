@@ -18,7 +18,7 @@ from pytest_canary.steps.baseline import Baseline, capture, fits, same_model
 from pytest_canary.steps.deploy import deploy, open_world
 from pytest_canary.steps.promote import hand_over, retire
 from pytest_canary.steps.restore import OWN_KINDS, Restored, Unfinished, restore, unfinished
-from pytest_canary.steps.rollback import Drained, drain, unload
+from pytest_canary.steps.rollback import Drained, drain, serves, unload
 from pytest_canary.steps.smoke import Smoked, smoke
 from pytest_canary.steps.warm import Warmed, warm
 from pytest_canary.verdict import Decision, Judge
@@ -209,6 +209,8 @@ class Rollout:
             drained_at = self.world.clock.now()
             self.book.attempt("unload", lambda: unload(self.world, self.canary), vital=True)
             self._unload_seconds = self.world.clock.now() - drained_at
+        if met:
+            self.book.attempt("stable", lambda: serves(self.world, self.stable), vital=True)
         seconds = self.world.clock.now() - began
         return self._end(End.ROLLED_BACK if met else End.NOT_STARTED, met.why if met else why, seconds)
 
@@ -260,7 +262,8 @@ class Rollout:
         exposed, seen = self.traffic.exposed(), self._users_leave()
         if self.book.not_restored:
             end = End.NOT_RESTORED
-        self.book.safely_note("settled", run=self.run, end=end, why=why)
+        # What is not restored is not settled either: `recover` and the next run find it and try again.
+        self.book.safely_note("unsettled" if end is End.NOT_RESTORED else "settled", run=self.run, end=end, why=why)
         self.state = State.OVER
         if end is not End.NOT_RESTORED and not self.plan.keep:
             for adapter in reversed(self.world.adapters):

@@ -103,7 +103,12 @@ class Conductor:
             raise pytest.UsageError("another plugin reordered the stages after collection; refusing to start")
         if self.live is not None and not session.testsfailed:
             self.live.prepare()
-        return (yield)
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            if self.live is not None:
+                self.live.on_the_way_out()
+            raise
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -170,6 +170,10 @@ class Live:
         if self._watcher and not self._watcher.started and not self.rollout.world.clock.virtual:
             self._watcher.start()
 
+    def on_the_way_out(self) -> None:
+        """The session was interrupted; a signal that comes now changes nothing any more."""
+        self._signals.hold()
+
     # -- the end -----------------------------------------------------------------------------------------------
 
     def stop(self, why: str, short: str = "") -> None:

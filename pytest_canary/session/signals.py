@@ -45,6 +45,10 @@ class Signals:
         if not self._held:
             raise KeyboardInterrupt(name)  # `except Exception` does not eat it; the flag survives what does
 
+    def hold(self) -> None:
+        """Only remember signals from here on: the session is on its way out, which a second Ctrl-C must not break."""
+        self._held += 1
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Remember signals instead of raising; traffic that moves back is not interrupted by a second Ctrl-C."""

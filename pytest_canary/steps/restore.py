@@ -9,7 +9,7 @@ from pytest_canary.ports import Fact, Revision, Role, World
 from pytest_canary.steps.deploy import Tick
 from pytest_canary.steps.rollback import Drained, cut, drain
 
-OWN_KINDS = frozenset({"run", "deploy", "weights", "retire", "settled", "restored"})
+OWN_KINDS = frozenset({"run", "deploy", "weights", "retire", "settled", "unsettled"})
 """Facts about one run; all others are the adapters' and hold as long as the world does."""
 
 

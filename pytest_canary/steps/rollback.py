@@ -11,6 +11,7 @@ from pytest_canary.ports import Clock, Revision, Role, Router, World
 from pytest_canary.steps.deploy import PACE_SECONDS, Tick
 
 CUT_TRIES = 5
+PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,20 @@ def _in_flight(router: Router, role: Role) -> tuple[int, str]:
         return router.in_flight(role), ""
     except AdapterError as error:
         return 0, str(error)
+
+
+def serves(world: World, stable: Revision) -> None:
+    """See that the build that has all the traffic can answer; a moment's silence is forgiven.
+
+    Raises:
+        NotRestored: it cannot.
+
+    """
+    until = world.clock.now() + PATIENCE_SECONDS
+    while not (now := world.platform.ready(stable)).ready:
+        if now.hopeless or world.clock.now() >= until:
+            raise NotRestored(f"{stable} has all the traffic and cannot answer: {now.why}")
+        world.clock.sleep(PACE_SECONDS)
 
 
 def unload(world: World, canary: Revision) -> None:

@@ -66,6 +66,11 @@ def serving(site: Site) -> dict[str, int]:
     return found
 
 
+def envoy_of(site: Site) -> int:
+    """The pid of the site's Envoy."""
+    return next(pid for pid in site.alive() if b"/envoy/_bin/envoy" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
 def assert_lines_stand_alone(out: str) -> None:
     """Each row of a rollout begins its line, and nothing unreadable stands between them."""
     row = r"canary \S[^\n]*? (?:ok|FAILED) +\d+\.\d s  \S"

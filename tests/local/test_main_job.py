@@ -22,6 +22,7 @@ from tests.local.main_job import (
     as_nobody,
     assert_lines_stand_alone,
     builds_that_answer,
+    envoy_of,
     killed,
     serving,
     until_asked,
@@ -311,3 +312,39 @@ def test_an_ordinary_user_without_a_home_can_run_it(open_site):
 
     assert run.exit == 1, run.out
     assert "demo-llm@8" in run.texts.get("baseline", ""), run.out
+
+
+@pytest.mark.parametrize("victim", ["envoy", "stable"])
+def test_what_else_dies_is_said_with_exit_70_and_recover_puts_it_right(site, victim):
+    """A build that has all the traffic and cannot answer is no known good state."""
+    process = site.start(**{**HASTY, "keep": "true", "hold": "3s", "deadline": "6s", "drain_timeout": "2s"})
+    site.wait_for("ramp[50%]", process)
+    os.kill(serving(site)["v1"] if victim == "stable" else envoy_of(site), signal.SIGKILL)
+    run = site.ended(process)
+
+    assert run.exit == 70, run.out
+    assert "pytest-canary recover" in run.out
+    assert "Traceback" not in run.out
+    code, said = site.canary("recover", *KEPT)
+    assert code == 0, said
+    assert list(serving(site)) == ["v1"]
+    again = site.run(**HASTY, keep="true")
+    assert again.exit == 0, again.out
+    assert again.report["users"]["dropped"] == 0
+    assert site.canary("down", *KEPT)[0] == 0
+    assert not site.alive()
+
+
+def test_ctrl_c_pressed_again_and_again_rolls_back_and_exits_with_2(site):
+    """The second comes while pytest deals with the first."""
+    process = site.start(**{**HASTY, **ENDLESS})
+    site.wait_for("ramp[50%]", process)
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.15)
+    run = site.ended(process)
+
+    assert run.exit == 2, run.out
+    assert run.report["end"] == "rolled back"
+    assert run.report["users"]["dropped"] == 0
+    assert "Traceback" not in run.out
