@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
 
-from pytest_canary.errors import CanaryError, NoData, NotRestored, NotStarted
+from pytest_canary.errors import AdapterError, CanaryError, NoData, NotRestored, NotStarted, SplitNotSeen
 from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Role, Sample, Seen, World
@@ -83,9 +83,19 @@ class Traffic:
             )
             self._world.router.set_weights(weights)
             self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
-        return verify(
-            self._poll, before, weights[Role.CANARY], self._world.clock, pace_of(self._plan), self._book.listener.tick
-        )
+        clock, pace, tick = self._world.clock, pace_of(self._plan), self._book.listener.tick
+        try:
+            return verify(self._poll, before, weights[Role.CANARY], clock, pace, tick)
+        except SplitNotSeen as error:
+            waiting = self._in_flight()
+            if waiting:
+                raise SplitNotSeen(f"{waiting} requests wait for the canary, which answers none of them") from error
+            raise
+
+    def _in_flight(self) -> int:
+        with self._lock, suppress(AdapterError):
+            return self._world.router.in_flight(Role.CANARY)
+        return 0
 
     def _poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
         if self._world.clock.virtual:
