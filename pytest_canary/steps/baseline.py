@@ -38,7 +38,8 @@ class Baseline:
         p99 = latency.quantile(0.99) if latency else None
         slow = f", p99 {p99 * 1000:.0f} ms" if p99 else ""
         model = f", model {self.model}" if self.model else ""
-        return f"{self.requests:.0f} requests in {self.seconds:.1f} s, {errors:.0f} error{'' if errors == 1 else 's'}{slow}{model}"
+        bad = f"{errors:.0f} error" + ("" if errors == 1 else "s")
+        return f"{self.requests:.0f} requests in {self.seconds:.1f} s, {bad}{slow}{model}"
 
 
 def same_model(plan: Plan, platform: Platform, stable: Revision, canary: Revision) -> str | None:
