@@ -10,7 +10,8 @@ from typing import Any
 from pytest_canary.errors import PlanError, SpecError
 from pytest_canary.gates import Gate, Kind, Limits
 from pytest_canary.ports import Change, Prompt
-from pytest_canary.spec import Spec, gate_from, place, read_prompts, stage_limits
+from pytest_canary.prompts import read_prompts
+from pytest_canary.spec import Spec, gate_from, place, stage_limits
 from pytest_canary.spec.document import Document
 
 Mark = tuple[Sequence[Any], Mapping[str, Any], str]

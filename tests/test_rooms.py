@@ -18,7 +18,8 @@ ROOMS: dict[str, set[str]] = {
     "gates": {"stats", "ports", "errors"},
     "verdict": {"gates", "stats", "ports", "errors"},
     "spec": {"gates", "ports", "errors"},
-    "plan": {"spec", "gates", "ports", "errors"},
+    "prompts": {"ports", "errors"},
+    "plan": {"spec", "prompts", "gates", "ports", "errors"},
     "steps": {"plan", "ports", "errors"},
     "recording": {"plan", "ports", "errors"},
     "outcome": {"steps", "verdict", "ports", "errors"},
@@ -43,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "plugin": {"session", "hookspecs", "spec"},
     "command": {"world", "report", "outcome", "steps", "plan", "spec", "ports", "errors"},
-    "adapters": {"ports", "errors"},
+    "adapters": {"prompts", "ports", "errors"},
     "demo": set(),
 }
 """Room -> the rooms it may import (itself, always)."""

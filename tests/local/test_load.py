@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pytest_canary.adapters.load import HttpUsers
-from pytest_canary.adapters.load.prompts import read_prompts
 from pytest_canary.adapters.load.quantiles import Quantiles
 from pytest_canary.adapters.load.schedule import schedule
-from pytest_canary.errors import AdapterError
+from pytest_canary.errors import AdapterError, SpecError
 from pytest_canary.ports import Seen, Shared
+from pytest_canary.prompts import read_prompts
 from tests.local.servers import DONE, LAST_CHUNK, STREAM, chunk, demo, plain, request, said, serving
 
 EXAMPLE = Path(__file__).parents[2] / "rollouts" / "inference_gateway" / "prompts.jsonl"
@@ -299,11 +299,11 @@ def test_before_they_enter_users_have_seen_nothing(users, tmp_path):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("", "no prompt in it"),
-        ("{", "prompts.jsonl:2: not JSON"),
-        ("[]", "prompts.jsonl:2: found a list, expected an object"),
-        ('{"bodi": {}}', "prompts.jsonl:2: unknown key 'bodi'"),
-        ('{"body": "hello"}', "prompts.jsonl:2: `body` is a str"),
+        ("", "holds no prompt"),
+        ("{", "prompts.jsonl:2: is not JSON"),
+        ("[]", "prompts.jsonl:2: found '[]', expected an object"),
+        ('{"bodi": {}}', "prompts.jsonl:2: found key 'bodi'"),
+        ('{"body": "hello"}', "prompts.jsonl:2: body: expected an object"),
     ],
 )
 def test_prompts_that_cannot_be_sent_are_named_with_their_line(users, tmp_path, line, why):
@@ -312,11 +312,11 @@ def test_prompts_that_cannot_be_sent_are_named_with_their_line(users, tmp_path, 
     (tmp_path / "prompts.jsonl").write_text("\n" + line)
     (message,) = some.check()
     assert why in message
-    with pytest.raises(AdapterError):
+    with pytest.raises(SpecError):
         some.start()
     shutil.copy(EXAMPLE, tmp_path / "prompts.jsonl")
     some.start()
-    assert len(read_prompts(EXAMPLE)) == 12
+    assert len(read_prompts(EXAMPLE, "here")) == 12
 
 
 @pytest.mark.parametrize("options", [{"rate": 0}, {"rate": 2001}, {"arrivals": "sometimes"}, {"rates": 3}])

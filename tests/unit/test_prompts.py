@@ -4,7 +4,7 @@ import pytest
 
 from pytest_canary.errors import SpecError
 from pytest_canary.ports import Prompt
-from pytest_canary.spec import read_prompts
+from pytest_canary.prompts import read_prompts
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pytest_canary.adapters.load.client import Pool, call, endpoint
 from pytest_canary.adapters.load.generator import Generator
-from pytest_canary.adapters.load.prompts import read_prompts
 from pytest_canary.adapters.load.schedule import schedule
+from pytest_canary.prompts import read_prompts
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 async def _run(options: argparse.Namespace) -> None:
     host, port = endpoint(options.address)
-    calls = [call(prompt, f"{host}:{port}") for prompt in read_prompts(options.prompts)]
+    calls = [call(prompt, f"{host}:{port}") for prompt in read_prompts(options.prompts, "--prompts")]
     plan = schedule(options.rate, options.arrivals, options.seed, len(calls))
     generator = Generator(Pool(host, port), calls, plan, options.timeout)
     parent = os.getppid()

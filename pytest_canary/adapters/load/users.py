@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import pytest_canary
 from pytest_canary.adapters.load.client import endpoint
-from pytest_canary.adapters.load.prompts import read_prompts
-from pytest_canary.errors import AdapterError
+from pytest_canary.errors import AdapterError, SpecError
 from pytest_canary.ports import Fact, Seen, Shared
+from pytest_canary.prompts import read_prompts
 
 LEAVE_SECONDS = 100.0
 """A little more than the generator itself waits for answers that are due."""
@@ -65,8 +65,8 @@ class HttpUsers:
 
     def check(self) -> Sequence[str]:
         try:
-            read_prompts(self._prompts)
-        except AdapterError as error:
+            read_prompts(self._prompts, "load.prompts")
+        except SpecError as error:
             return [str(error)]
         return []
 
@@ -74,7 +74,7 @@ class HttpUsers:
         """Nothing to take hold of: the generator ends with the process that started it."""
 
     def start(self) -> None:
-        read_prompts(self._prompts)
+        read_prompts(self._prompts, "load.prompts")
 
     def enter(self, address: str) -> None:
         endpoint(address)
