@@ -2,6 +2,25 @@
 
 import pytest
 
+DYING = """
+from pytest_canary import MemoryPlatform, Readiness
+
+class Dying(MemoryPlatform):
+    def ready(self, revision):
+        if revision.tag == "v1" and self._world.state.shares.get("baseline", 1.0) == 1.0 and self.deployed:
+            return Readiness(False, "it is gone", hopeless=True)
+        return super().ready(revision)
+
+    deployed = False
+
+    def deploy(self, revision):
+        super().deploy(revision)
+        self.deployed = self.deployed or revision.tag != "v1"
+
+def pytest_canary_platform(name, options, shared):
+    return Dying(MemoryPlatform.Options(store="world.json", log="world.log"), shared) if name == "dying" else None
+"""
+
 
 def test_0_means_promoted_and_the_outcome_names_the_target(project):
     """A pipeline that rehearses must not believe it shipped."""
@@ -62,6 +81,27 @@ def test_70_means_a_human_must_look(project):
     assert run.exit == 70
     assert "it will not go" in run.out
     assert run.rows["rollback"] == "failed"
+
+
+def test_what_was_not_restored_is_put_right_by_the_next_run(project):
+    """It had ended, and was not settled."""
+    project.write(platform="fail: {remove: it will not go}").run(image="gateway:v2-errors")
+    run = project.write().run()
+
+    assert run.exit == 0
+    assert run.rows["recover"] == "passed"
+    assert run.did("remove v2-errors")
+
+
+def test_a_stable_build_that_cannot_answer_is_no_known_good_state(project):
+    """It has all the traffic: whoever reads the exit status must look."""
+    (project.pytester.path / "conftest.py").write_text(DYING)
+    run = project.write(
+        replace={"platform: {memory: {store: world.json, log: world.log }}": "platform: {dying: {}}"}
+    ).run(image="gateway:v2-errors")
+
+    assert run.exit == 70
+    assert "has all the traffic and cannot answer: it is gone" in run.messages["rollback"]
 
 
 def test_a_build_that_is_already_stable_is_said_in_one_line(project):

@@ -1,11 +1,13 @@
 """Promise 8: no data is not good news."""
 
 
-def test_a_canary_that_nobody_asks_is_rolled_back_at_the_deadline(project):
-    """No requests on the canary: the split is never seen, nothing is known."""
+def test_a_canary_that_nobody_asks_is_rolled_back_as_soon_as_it_is_no_accident(project):
+    """A router that accepts weights and does not follow them is not believed."""
     run = project.write(metrics="silent: [v2]").run()
 
     assert run.exit == 1
+    assert run.rows["ramp[5%]"] == "failed"
+    assert "the router was told 5.0% for the canary and accepted it, but 0.0% of" in run.messages["ramp[5%]"]
     assert not run.did("promote")
     assert run.shifts[-1] == 0.0
 
