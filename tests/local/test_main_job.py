@@ -318,9 +318,10 @@ def test_an_ordinary_user_without_a_home_can_run_it(open_site):
 @pytest.mark.parametrize("victim", ["envoy", "stable"])
 def test_what_else_dies_is_said_with_exit_70_and_recover_puts_it_right(site, victim):
     """A build that has all the traffic and cannot answer is no known good state."""
-    process = site.start(**{**HASTY, "keep": "true", "hold": "3s", "deadline": "6s", "drain_timeout": "2s"})
+    process = site.start(**{**HASTY, **ENDLESS, "keep": "true", "drain_timeout": "2s"})
     site.wait_for("ramp[50%]", process)
     os.kill(serving(site)["v1"] if victim == "stable" else envoy_of(site), signal.SIGKILL)
+    process.send_signal(signal.SIGTERM)
     run = site.ended(process)
 
     assert run.exit == 70, run.out
