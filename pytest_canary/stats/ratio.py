@@ -43,51 +43,96 @@ def log_likelihood(counts: Counts, ratios: Array = RATIOS) -> Array:
     return np.asarray(mine * np.log(ratios) - (mine + np.where(both, eb, 0.0)) * np.log1p(share * (ratios - 1.0)))
 
 
-def start_weights(stages: int) -> Array:
-    """How much each start point counts: the rollout's own first, each later stage the same."""
+def start_weights(stages: int, first: float = FIRST) -> Array:
+    """How much each start point counts: the rollout's own ``first``, each later stage the same."""
     if stages <= 1:
         return np.ones(1)
-    return np.append(FIRST, np.full(stages - 1, (1 - FIRST) / (stages - 1)))
+    return np.append(first, np.full(stages - 1, (1 - first) / (stages - 1)))
 
 
-class RatioEvidence:
-    """E-process against "canary rate <= r0 * baseline rate" (side +1) or against ">=" (side -1).
+class _Windowed:
+    """Weighted copies of an e-process, begun at different stages, whose gain within a window of time may be capped.
 
-    P(it ever reaches 1/alpha) <= alpha while that holds: each poll's factor has mean at most 1 because
-    (1 + p(a-1))^n <= exp(np(a-1)).  Exact for independent requests, any split, a baseline rate that moves.
+    ``min(e, cap)`` of a window's factor is still an e-value, so a cap costs speed and never the guarantee.
     """
 
-    def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1) -> None:
-        self._r0 = np.array([r0])
-        self._prior = worse_than(r0) if side > 0 else not_worse_than(r0)
-        self._factor = np.zeros((batch, RATIOS.size))
+    def __init__(self, prior: Array, r0: float, weights: Array, batch: int, phi: float) -> None:
+        self._weights, self._r0, self._phi = np.log(weights)[:, None], np.array([r0]), max(phi, 1.0)
+        self._posterior = np.broadcast_to(prior, (weights.size, batch, RATIOS.size)).copy()
+        self._banked = np.zeros((weights.size, batch))
+        self._window = np.zeros((batch, RATIOS.size))
+        self._begun = 0
+        self.log_cap: Array = np.full(batch, np.inf)
+        """The most that the open window may add to the log evidence, one per rollout; set it before the counts come."""
 
-    def update(self, counts: Counts) -> None:
-        """Add one poll."""
-        self._factor += log_likelihood(counts) - log_likelihood(counts, self._r0)
+    def update(self, *strata: Counts) -> None:
+        """Add one poll: counts of all requests, or of each stratum apart."""
+        for counts in strata:
+            self._window += (log_likelihood(counts) - log_likelihood(counts, self._r0)) / self._phi
+
+    def close_window(self) -> None:
+        """Bank what the window has gained, and begin another."""
+        gained, begun = logsumexp(self._posterior + self._window), slice(0, self._begun)
+        self._banked[begun] += np.minimum(gained, self.log_cap)[begun]
+        self._posterior[begun] += (self._window - gained[..., None])[begun]
+        self._window = np.zeros_like(self._window)
 
     @property
     def log_e(self) -> Array:
         """Log evidence, one per rollout; ``log(1/alpha)`` convicts at level alpha."""
-        return logsumexp(self._prior + self._factor)
+        copies = self._banked.copy()
+        begun = slice(0, self._begun)
+        copies[begun] += np.minimum(logsumexp(self._posterior[begun] + self._window), self.log_cap)
+        return logsumexp(self._weights + copies, axis=0)
 
 
-class _Starts:
-    """A log-likelihood that remembers where it stood at each start point."""
+class RatioEvidence(_Windowed):
+    """E-process against "canary rate <= r0 * baseline rate" (side +1) or against ">=" (side -1).
 
-    def __init__(self, stages: int, batch: int = 1) -> None:
-        self._weights = np.log(start_weights(stages))
+    P(it ever reaches 1/alpha) <= alpha while that holds: each poll's factor has mean at most 1 because
+    (1 + p(a-1))^n <= exp(np(a-1)).  Exact for independent requests, any split, a baseline rate that moves.
+    ``phi`` divides all log-likelihoods: the design effect of requests that are not independent.
+    """
+
+    def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1, phi: float = 1.0) -> None:
+        super().__init__(worse_than(r0) if side > 0 else not_worse_than(r0), r0, np.ones(1), batch, phi)
+        self._begun = 1
+
+
+class Restarting(_Windowed):
+    """E-process against "the canary is not worse" that also starts afresh at each stage.
+
+    A weighted mean of e-processes is one, so nothing is split between stages, and harm that begins late is not
+    outweighed by a good past.
+    """
+
+    def __init__(self, stages: int, batch: int = 1, phi: float = 1.0, first: float = FIRST) -> None:
+        super().__init__(worse_than(1.0), 1.0, start_weights(stages, first), batch, phi)
+
+    def start_stage(self) -> None:
+        """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
+        self.close_window()
+        self._begun = min(self._begun + 1, self._weights.size)
+
+
+class RatioPosterior:
+    """P(ratio > gate | data) under a Laplace prior around "the same build", over the same start points."""
+
+    def __init__(self, stages: int, batch: int = 1, phi: float = 1.0, first: float = FIRST) -> None:
+        self._weights = np.log(start_weights(stages, first))
         self._total = np.zeros((batch, RATIOS.size))
         self._starts: list[Array] = []
+        self._phi = max(phi, 1.0)
 
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
         if len(self._starts) < self._weights.size:
             self._starts.append(self._total.copy())
 
-    def update(self, counts: Counts) -> None:
+    def update(self, *strata: Counts) -> None:
         """Add one poll to every copy."""
-        self._total += log_likelihood(counts)
+        for counts in strata:
+            self._total += log_likelihood(counts) / self._phi
 
     def _over_starts(self, prior: Array) -> Array:
         """Log of weight * prior * likelihood, shape (start, batch, ratios); a copy not begun has seen nothing."""
@@ -95,27 +140,6 @@ class _Starts:
         seen = [self._total - start for start in self._starts]
         seen += [nothing] * (self._weights.size - len(seen))
         return np.asarray(self._weights[:, None, None] + prior + np.stack(seen))
-
-
-class Restarting(_Starts):
-    """E-process against "the canary is not worse" that also starts afresh at each stage.
-
-    A weighted mean of e-processes is one, so nothing is split between stages, and harm that begins late is not
-    outweighed by a good past.
-    """
-
-    def __init__(self, stages: int, batch: int = 1) -> None:
-        super().__init__(stages, batch)
-        self._prior = worse_than(1.0)
-
-    @property
-    def log_e(self) -> Array:
-        """Log evidence, one per rollout."""
-        return logsumexp(logsumexp(self._over_starts(self._prior)), axis=0)
-
-
-class RatioPosterior(_Starts):
-    """P(ratio > gate | data) under a Laplace prior around "the same build", over the same start points."""
 
     def odds(self, gate: float, scale: float | None = None) -> Array:
         """Probability, one per rollout.
