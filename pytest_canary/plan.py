@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_canary.errors import PlanError, SpecError
-from pytest_canary.gates import Gate, Kind, Limits
+from pytest_canary.gates import Decide, Gate, Kind, Levels, Limits
 from pytest_canary.ports import Change, Prompt
 from pytest_canary.prompts import read_prompts
-from pytest_canary.spec import Spec, gate_from, place, stage_limits
+from pytest_canary.spec import Spec, gate_from, levels_of, place, stage_limits
 from pytest_canary.spec.document import Document
+
+DEFAULT_LEVELS = Levels()
 
 Mark = tuple[Sequence[Any], Mapping[str, Any], str]
 """Arguments and keywords of a ``@pytest.mark.gate``, and the node id of its test."""
@@ -31,6 +33,8 @@ class Stage:
     min_requests: int
     deadline_seconds: float | None
     """None waits for ever."""
+    allowance: float = 1.0
+    """With ``pace: proof``, how many times what a gate allows beyond 1 this stage has to exclude."""
 
     def __str__(self) -> str:
         return f"{self.weight * 100:g}%"
@@ -64,6 +68,7 @@ class Plan:
     required_tests: tuple[str, ...] = ()
     """Node ids of the tests that ask for ``stage`` and are not advisory; each must pass."""
     poll_seconds: float = 5.0
+    levels: Levels = DEFAULT_LEVELS
     pace: str = "hold"
     when_undecided: str = "advance"
     warmup: Warmup = Warmup()
@@ -106,6 +111,9 @@ class Plan:
         return lines
 
 
+ALLOWANCES = (1.0, 2.0, 4.0)
+"""Of the last compared stage, the one before it, and those before that: 1.5x, 2x and 3x for a gate of 1.5."""
+
 SMOKE_PROMPTS = 5
 """How many of the prompts are asked in the smoke phase: of both kinds, those with a known answer first."""
 
@@ -147,7 +155,17 @@ def stages_of(spec: Spec, rollout: str) -> tuple[Stage, ...]:
     if stages[-1].weight < 1:
         where = place(spec.tree, ["stages", len(stages) - 1])
         raise SpecError(f"{where}: the last stage is {stages[-1]}, expected 100: less can never be promoted")
-    return tuple(stages)
+    return _with_allowances(stages, top.holdback) if top.pace == "proof" else tuple(stages)
+
+
+def _with_allowances(stages: Sequence[Stage], holdback: float) -> tuple[Stage, ...]:
+    """Early stages exclude what is far from the gate, and the last one that is compared proves the gate itself."""
+    last = len(stages) - (1 if holdback else 2)
+    reach = [max(last - stage.index, 0) for stage in stages]
+    return tuple(
+        replace(stage, allowance=ALLOWANCES[min(far, len(ALLOWANCES) - 1)])
+        for stage, far in zip(stages, reach, strict=True)
+    )
 
 
 def declared_gates(spec: Spec) -> tuple[Gate, ...]:
@@ -182,7 +200,8 @@ def _declared(spec: Spec, name: str) -> Gate:
         where = place(spec.tree, ["stages", first, "gates", name])
     else:
         where = place(spec.tree, ["gates", name])
-    gate = gate_from(name, entry.model_dump(exclude_none=True), where, decide=spec.document.decide)
+    options, levels = entry.model_dump(exclude_none=True), levels_of(spec.document.evidence)
+    gate = gate_from(name, options, where, decide=spec.document.decide, levels=levels)
     return replace(gate, stages=tuple(at_stages), only_stages=only)
 
 
@@ -203,7 +222,8 @@ def make_plan(
     top = spec.document
     _refuse_what_is_not_built(spec)
     stages = stages_of(spec, rollout)
-    gates = _with_marks(declared_gates(spec), marked, top.decide)
+    levels = levels_of(top.evidence)
+    gates = _with_marks(declared_gates(spec), marked, top.decide, levels)
     if not gates and not required_tests:
         raise PlanError(
             f"{spec.where('gates')}: no gate is declared and no test asks for `stage`: nothing would decide"
@@ -225,6 +245,7 @@ def make_plan(
         gates=gates,
         required_tests=tuple(required_tests),
         poll_seconds=top.poll,
+        levels=levels,
         pace=top.pace,
         when_undecided=top.when_undecided,
         warmup=Warmup(
@@ -251,11 +272,11 @@ def make_plan(
         refuse_rejected=top.refuse_rejected,
         synthetic_users=spec.load is not None,
         overrides=spec.overrides,
-        warnings=_warnings(gates),
+        warnings=(*_warnings(gates), *_read_as_evidence(spec, gates)),
     )
 
 
-def _with_marks(declared: tuple[Gate, ...], marked: Sequence[Mark], decide: str) -> tuple[Gate, ...]:
+def _with_marks(declared: tuple[Gate, ...], marked: Sequence[Mark], decide: str, levels: Levels) -> tuple[Gate, ...]:
     """The file's gates, and those that ``@pytest.mark.gate`` declares; each mark once, whatever stages it stands at."""
     gates = {gate.name: gate for gate in declared}
     for args, options, nodeid in marked:
@@ -265,7 +286,7 @@ def _with_marks(declared: tuple[Gate, ...], marked: Sequence[Mark], decide: str)
                 f"{where}: @pytest.mark.gate takes one metric and its limits, such as gate('ttft_p99', ratio=1.3)"
             )
         try:
-            gate = gate_from(str(args[0]), options, where, decide=decide)
+            gate = gate_from(str(args[0]), options, where, decide=decide, levels=levels)
         except SpecError as error:
             raise PlanError(str(error)) from error
         known = gates.get(gate.name)
@@ -300,6 +321,19 @@ def _smoke(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
     streamed = [prompt for prompt in known_first if prompt.stream][:2]
     whole = [prompt for prompt in known_first if not prompt.stream]
     return tuple(whole[: SMOKE_PROMPTS - len(streamed)] + streamed)
+
+
+def _read_as_evidence(spec: Spec, gates: Sequence[Gate]) -> tuple[str, ...]:
+    """A script compared two numbers with this variable; here it is the limit of an evidence gate."""
+    by_evidence = {gate.name: gate for gate in gates if gate.decide is Decide.EVIDENCE}
+    found = [(name, variable) for name, variable in spec.limits_from_environment if name in by_evidence]
+    if not found:
+        return ()
+    named = ", ".join(f"{variable} ({name} {by_evidence[name].limits})" for name, variable in found)
+    rule = (
+        "limits of evidence gates: a build just over one may pass; --canary-set decide=threshold compares two numbers"
+    )
+    return (f"{named} {'is' if len(found) == 1 else 'are'} read as {rule}, as a script would",)
 
 
 def _warnings(gates: Sequence[Gate]) -> tuple[str, ...]:

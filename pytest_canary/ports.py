@@ -136,13 +136,16 @@ class Sample:
     """What one role has counted since its counters began, and the time at which that was true.
 
     Counters are cumulative.  Names that built-in gates know: ``requests``, ``errors``, ``client_errors``; histograms
-    ``latency`` and ``ttft`` in seconds.  ``replicas`` holds the same per replica, where the source knows them.
+    ``latency`` and ``ttft`` in seconds.  ``gauges`` are values of this moment.  ``replicas`` holds the same per
+    replica, and ``strata`` per value of a label (label -> value -> sample), where the source knows them.
     """
 
     at: float
     counters: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     histograms: Mapping[str, Histogram] = field(default_factory=lambda: NOTHING)
     replicas: Mapping[str, Sample] = field(default_factory=lambda: NOTHING)
+    gauges: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    strata: Mapping[str, Mapping[str, Sample]] = field(default_factory=lambda: NOTHING)
 
     def since(self, earlier: Sample | None) -> Sample | None:
         """What was counted after ``earlier``; None when a counter went back (the source restarted)."""
@@ -163,7 +166,17 @@ class Sample:
             return None
         if any(count < 0 for histogram in histograms.values() for count in histogram.counts):
             return None
-        return Sample(self.at, counters, histograms)
+        strata = {
+            label: _parts_since(values, earlier.strata.get(label, NOTHING)) for label, values in self.strata.items()
+        }
+        replicas = _parts_since(self.replicas, earlier.replicas)
+        return Sample(self.at, counters, histograms, replicas, self.gauges, strata)
+
+
+def _parts_since(now: Mapping[str, Sample], earlier: Mapping[str, Sample]) -> dict[str, Sample]:
+    """What each part counted; a part whose counters began anew (a pod that restarted) is left out this once."""
+    parts = {name: part.since(earlier.get(name)) for name, part in now.items()}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,11 @@ class Recording:
             "counters": dict(sample.counters),
             "histograms": {name: self._told_histogram(name, one) for name, one in sample.histograms.items()},
             "replicas": {name: self._told(one) for name, one in sample.replicas.items()},
+            "gauges": dict(sample.gauges),
+            "strata": {
+                label: {value: self._told(one) for value, one in values.items()}
+                for label, values in sample.strata.items()
+            },
         }
 
     def _told_histogram(self, name: str, histogram: Histogram) -> Json:
@@ -160,4 +165,8 @@ def _sample(told: Json, bounds: Mapping[str, tuple[float, ...]]) -> Sample:
         counts = tuple(one["counts"].get(str(index), 0.0) for index in range(len(bounds[name]) + 1))
         histograms[name] = Histogram(bounds[name], counts, one["total"])
     replicas = {name: _sample(one, bounds) for name, one in told["replicas"].items()}
-    return Sample(told["at"], told["counters"], histograms, replicas)
+    strata = {
+        label: {value: _sample(one, bounds) for value, one in values.items()}
+        for label, values in told.get("strata", NOTHING).items()
+    }
+    return Sample(told["at"], told["counters"], histograms, replicas, told.get("gauges", NOTHING), strata)

@@ -7,7 +7,7 @@ from math import log
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.edges import missing
-from pytest_canary.gates.finding import BETA, Finding, evidence_of, harmless, still_needed
+from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Gate, Kind, Limits, Status
 from pytest_canary.stats.latency import boundary_at_least
@@ -62,7 +62,10 @@ class Absolute:
             self._harm.update(canary.requests, bad)
             self._proof.update(canary.requests, max(canary.requests - bad, 0.0))
 
-    def compare(self, canary: Reading, baseline: Reading) -> None:
+    def normal(self, baseline: Reading) -> None:
+        """Nothing: no baseline is needed."""
+
+    def compare(self, canary: Reading, baseline: Reading, at: float) -> None:
         """Nothing: no baseline is needed."""
 
     def _bad(self, canary: Reading) -> float | None:
@@ -85,14 +88,15 @@ class Absolute:
             f"{slow}canary {say.events(mine)}{allowed}, limit {self._words}; "
             f"{say.convicts(evidence_of(log_e), self._alpha, odds)}"
         )
-        total = requests_to_prove_limit(bad / canary.requests, self._allowed, BETA)
+        beta = self._gate.levels.beta
+        total = requests_to_prove_limit(bad / canary.requests, self._allowed, beta)
         finding = Finding(
             Status.UNDECIDED, self._words, says, None, mine, theirs, None, None, evidence_of(log_e), odds,
-            harmless(log_e, odds, self._alpha), still_needed(total, canary.requests, float(self._proof.log_e[0])),
+            harmless(log_e, odds, self._alpha), still_needed(total, canary.requests, float(self._proof.log_e[0]), beta),
         )  # fmt: skip
         if log_e >= -log(self._alpha):
             return replace(finding, status=Status.FAIL, by=By.EVIDENCE)
-        if self._proof.log_e[0] >= log(1 / BETA):
+        if self._proof.log_e[0] >= log(1 / beta):
             return replace(finding, status=Status.PASS, by=By.PROOF, says=f"{says}; proved to be within the limit")
         return finding
 

@@ -7,9 +7,6 @@ from math import exp, log
 
 from pytest_canary.gates.values import By, Counted, Status
 
-BETA = 0.05
-"""Level at which "not worse than the gate" is proved, afresh at each stage."""
-
 NOTHING_COUNTED = Counted()
 
 
@@ -41,11 +38,11 @@ def harmless(log_e: float, odds: float, alpha: float) -> bool:
     return log_e < -0.5 * log(alpha) and odds < 0.5
 
 
-def still_needed(total: float, served: float, log_proof: float) -> float | None:
+def still_needed(total: float, served: float, log_proof: float, beta: float) -> float | None:
     """Canary requests that proof still takes, from what it takes in all; None when it cannot be had this way."""
     if not total < float("inf"):
         return None
-    missing = (log(1 / BETA) - log_proof) / log(1 / BETA)
+    missing = (log(1 / beta) - log_proof) / log(1 / beta)
     return max(total - served, total * min(missing, 10.0), 0.0)
 
 

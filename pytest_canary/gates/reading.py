@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pytest_canary.gates.values import Counted
+from pytest_canary.ports import NOTHING
 from pytest_canary.stats.latency import quantile
+from pytest_canary.stats.mean import Moments
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counts of one metric over some time: events among requests for a rate, buckets for a quantile.
+    """Counts of one metric over some time: events among requests for a rate, buckets for a quantile, a sum for a mean.
 
-    ``bounds`` are upper edges in seconds, rising; ``counts`` has one entry more, for what lies above them all.
+    ``bounds`` are upper edges in the metric's unit, rising; ``counts`` has one entry more, for what lies above them
+    all.  A gauge is read once a poll: ``requests`` are the polls and ``total`` the sum of what was read.
     """
 
     requests: float = 0.0
     events: float = 0.0
     bounds: tuple[float, ...] = ()
     counts: tuple[float, ...] = ()
+    total: float = 0.0
+    """Sum of all values."""
+    replicas: Mapping[str, Reading] = field(default_factory=lambda: NOTHING)
+    """The same per replica, where the source knows them."""
+    strata: Mapping[str, Reading] = field(default_factory=lambda: NOTHING)
+    """The same per value of the labels that the gate compares by."""
 
     def __add__(self, other: Reading) -> Reading:
         """Both times together; where the buckets differ (the source changed them) the newer ones stand alone."""
         if not self.requests and not self.counts:
             return other
+        if not other.requests and not other.counts:
+            return self
         if self.bounds != other.bounds:
             return other
-        counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
-        return Reading(self.requests + other.requests, self.events + other.events, self.bounds, counts)
+        return Reading(
+            self.requests + other.requests,
+            self.events + other.events,
+            self.bounds,
+            tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
+            self.total + other.total,
+            _together(self.replicas, other.replicas),
+            _together(self.strata, other.strata),
+        )
 
     def above(self, bound: float) -> float | None:
         """How many observations are greater than ``bound``; None where that is no bucket boundary."""
@@ -46,6 +65,34 @@ class Reading:
         """The interpolated quantile; None when empty or above every bound."""
         return quantile(self.bounds, self.counts, q)
 
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without any."""
+        return self.total / self.requests if self.requests else None
+
+    @property
+    def squares(self) -> float:
+        """Sum of the values' squares: the spread as the buckets show it, around the mean as it was summed.
+
+        Values are spread evenly in their bucket; those above all bounds lie at the last one.
+        """
+        if not self.requests or not self.bounds:
+            return 0.0
+        lows, highs = (0.0, *self.bounds), (*self.bounds, self.bounds[-1])
+        groups = [(count, low, high) for count, low, high in zip(self.counts, lows, highs, strict=True) if count]
+        centre = sum(count * (low + high) / 2 for count, low, high in groups) / self.requests
+        spread = sum(count * (((low + high) / 2 - centre) ** 2 + (high - low) ** 2 / 12) for count, low, high in groups)
+        return spread + self.total**2 / self.requests
+
+    @property
+    def moments(self) -> Moments:
+        """Number, sum and sum of squares of the values."""
+        return Moments(self.requests, self.total, self.squares)
+
+    def as_mean(self) -> Counted:
+        """For a verdict on a mean or a gauge."""
+        return Counted(self.requests, 0.0, self.mean)
+
     def as_rate(self) -> Counted:
         """For a verdict on a rate."""
         return Counted(self.requests, self.events, self.rate)
@@ -53,6 +100,12 @@ class Reading:
     def over(self, bound: float, q: float) -> Counted:
         """For a verdict on a quantile: how many were slower than ``bound``, and the quantile itself."""
         return Counted(self.requests, self.above(bound) or 0.0, self.quantile(q))
+
+
+def _together(one: Mapping[str, Reading], other: Mapping[str, Reading]) -> Mapping[str, Reading]:
+    if not one or not other:
+        return one or other
+    return {name: one.get(name, Reading()) + other.get(name, Reading()) for name in one.keys() | other.keys()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +123,5 @@ class Window:
     """The baseline's last window beside the canary, or the one before the ramp."""
     captured: Reading = Reading()
     """The baseline's window before the ramp."""
+    allowance: float = 1.0
+    """How many times what the gate allows beyond 1 proof must exclude at this stage."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import exp
+
+from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.values import Counted
 
 
@@ -45,3 +48,22 @@ def convicts(evidence: float, alpha: float, odds: float) -> str:
     """``evidence 4.1e+06 (convicts at 111), odds of worse than the limit 99.9%``."""
     size = f"{evidence:.1e}" if evidence >= 1e4 else f"{evidence:.3g}"
     return f"evidence {size} (convicts at {1 / alpha:.3g}), odds of worse than the limit {100 * odds:.1f}%"
+
+
+def replicas(opinion: SecondOpinion) -> str:
+    """What the replicas say about it; empty where nobody asks them."""
+    if not opinion.asked:
+        return "; replicas have too uneven traffic to be compared" if opinion.uneven else ""
+    evidence = exp(min(opinion.log_e, 600.0))
+    if opinion.agrees:
+        return f"; its replicas agree (evidence {evidence:.3g})"
+    asked = f"(evidence {evidence:.3g}, {opinion.wanted:g} is asked)"
+    return f"; not convicted, since a bad moment of a single replica explains it {asked}"
+
+
+def mean(side: Counted, unit: str) -> str:
+    """``412 tokens (mean of 1,200)``."""
+    if side.value is None:
+        return "nothing"
+    value = f"{side.value:,.0f}" if abs(side.value) >= 100 else f"{side.value:.3g}"
+    return f"{value}{'' if unit == 'ratio' else ' ' + unit} (mean of {number(side.requests)})"

@@ -16,6 +16,9 @@ _TABLE: dict[str, Metric] = {
         for histogram in ("latency", "ttft")
         for label, quantile in _QUANTILES.items()
     },
+    "output_tokens": Metric("output_tokens", Kind.MEAN, "tokens", histogram="output_tokens"),
+    "quality": Metric("quality", Kind.MEAN, "ratio", histogram="quality", lower_is_better=False),
+    "gpu_utilisation": Metric("gpu_utilisation", Kind.GAUGE, "ratio", gauge="gpu_utilisation"),
 }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.edges import Edge, edge, levels, tail_of
-from pytest_canary.gates.evidence import TAIL_ODDS, Frozen, TailEvidence, highest
-from pytest_canary.gates.finding import BETA, Finding, evidence_of, harmless, still_needed
+from pytest_canary.gates.evidence import Strata, TailEvidence
+from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
+from pytest_canary.gates.frozen import Frozen, highest
+from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.reading import Reading, Window
-from pytest_canary.gates.values import By, Counted, Gate, Limits, Status
+from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
 from pytest_canary.stats.ratio import Counts
 
@@ -24,7 +27,9 @@ class RelativeTail:
         self._captured = Reading()
         self._levels: tuple[tuple[float, float], ...] = ()
         self._edges: tuple[Edge, ...] = ()
+        self._proof_edges: tuple[Edge, ...] = ()
         self._evidence: TailEvidence | None = None
+        self._opinion = SecondOpinion(stages, gate.levels)
         self._frozen = Frozen((), alpha)
         self._limit, self._compared = 0.0, True
 
@@ -37,8 +42,17 @@ class RelativeTail:
                     return found
         self._captured, self._levels = baseline, levels(baseline)
         weights = [weight for _, weight in self._levels]
-        self._evidence = TailEvidence(self._alpha, self._stages, weights, len(self._quantiles))
+        self._evidence = TailEvidence(
+            self._alpha, self._stages, weights, len(self._quantiles),
+            levels=self._gate.levels, phi=self._gate.design_effect,
+        )  # fmt: skip
         return None
+
+    def normal(self, baseline: Reading) -> None:
+        """Add one poll of the baseline from before the ramp."""
+        slow = [baseline.above(bound) for bound, _ in self._levels]
+        if self._evidence is not None and None not in slow:
+            self._evidence.normal(baseline.requests, [count or 0.0 for count in slow])
 
     def _choose(self, baseline: Reading, limits: Limits) -> tuple[Edge, ...] | str:
         found = [edge(baseline, q, limits, self._kind, self._gate.metric) for q in self._quantiles]
@@ -56,10 +70,19 @@ class RelativeTail:
             if self._edges:
                 self._evidence.forget_tails(self._stages)
             self._edges = chosen
-        self._evidence.start_stage()
+        self._proof_edges = self._proved_at(limits, window.allowance)
+        self._evidence.start_stage(window.hold_seconds)
+        self._opinion.start_stage(window.hold_seconds)
         if not window.compared:
             tops = [highest(window.frozen, window.frozen.above(each.low)) for each in self._edges]
             self._frozen = Frozen([top for top in tops if top is not None], self._alpha)
+
+    def _proved_at(self, limits: Limits, allowance: float) -> tuple[Edge, ...]:
+        """The boundaries that this stage must prove; the gate's own where a wider one has no bucket."""
+        if allowance <= 1 or not limits.ratio:
+            return self._edges
+        wider = self._choose(self._captured, replace(limits, ratio=1 + (limits.ratio - 1) * allowance))
+        return self._edges if isinstance(wider, str) else wider
 
     def alone(self, canary: Reading) -> None:
         """Add one poll of the canary."""
@@ -67,19 +90,18 @@ class RelativeTail:
         if not self._compared and slow is not None:
             self._frozen.update(canary.requests, slow[: len(self._frozen.limits)])
 
-    def compare(self, canary: Reading, baseline: Reading) -> None:
+    def compare(self, canary: Reading, baseline: Reading, at: float) -> None:
         """Add what both sides counted since the last comparison; other buckets than captured are passed over."""
         if self._evidence is None:
             return
-        same = [self._counts(canary, baseline, bound, bound) for bound, _ in self._levels]
-        tails = [self._counts(canary, baseline, each.high, each.low) for each in self._edges]
-        if None not in same and None not in tails:
-            self._evidence.compare([c for c in same if c], [c for c in tails if c])
-
-    @staticmethod
-    def _counts(canary: Reading, baseline: Reading, high: float, low: float) -> Counts | None:
-        mine, theirs = canary.above(high), baseline.above(low)
-        return None if mine is None or theirs is None else Counts(canary.requests, mine, baseline.requests, theirs)
+        names = sorted(canary.strata.keys() & baseline.strata.keys())
+        pairs = [(canary.strata[name], baseline.strata[name]) for name in names] or [(canary, baseline)]
+        same = [_over(pairs, bound, bound) for bound, _ in self._levels]
+        tails = [_over(pairs, each.high, each.low) for each in self._edges]
+        proofs = [_over(pairs, each.high, each.low) for each in self._proof_edges]
+        if None not in same and None not in tails and None not in proofs:
+            self._evidence.compare([c for c in same if c], [c for c in tails if c], at, [c for c in proofs if c])
+            self._opinion.add(canary, baseline, lambda side: side.above(self._edges[0].low), at)
 
     def _slow(self, canary: Reading) -> list[float] | None:
         """How many of the canary's requests were over each limit; None where nobody can say."""
@@ -101,18 +123,12 @@ class RelativeTail:
     def _against_now(self, evidence: TailEvidence, limit: str, canary: Reading, baseline: Reading) -> Finding:
         odds_each = evidence.odds[:, 0]
         own = float(odds_each[-1])
-        worst = len(odds_each) - 1 if own >= TAIL_ODDS else int(odds_each.argmax())
+        worst = len(odds_each) - 1 if own >= self._gate.levels.tail_odds else int(odds_each.argmax())
         odds, log_e, each = float(odds_each[worst]), float(evidence.log_e[0]), self._edges[worst]
         quantile = self._gate.metric.quantile
         mine, theirs = canary.over(each.high, quantile), baseline.over(each.low, quantile)
         there = canary.requests > 0 and baseline.requests > 0
-        status, by, why = Status.UNDECIDED, None, ""
-        if not there:
-            status = Status.NO_DATA
-        elif evidence.convicts()[0]:
-            status, by = Status.FAIL, By.EVIDENCE
-        elif evidence.log_proofs[:, 0].min() >= log(1 / BETA):
-            status, by, why = Status.PASS, By.PROOF, "; proved to be within the limit"
+        status, by, why = self._status(evidence, there, mine, theirs)
         convicts = say.convicts(evidence_of(log_e), self._alpha, odds)
         says = f"{self._slower_than(each)}: canary {say.events(mine)}, baseline {say.events(theirs)}; {convicts}{why}"
         ratio = mine.value / theirs.value if mine.value is not None and theirs.value else None
@@ -120,6 +136,21 @@ class RelativeTail:
             status, limit, says, by, mine, theirs, ratio, None, evidence_of(log_e), odds,
             harmless=there and harmless(log_e, odds, self._alpha), needed=self._needed(evidence, canary, baseline),
         )  # fmt: skip
+
+    def _status(
+        self, evidence: TailEvidence, there: bool, mine: Counted, theirs: Counted
+    ) -> tuple[Status, By | None, str]:
+        estimate = self._gate.decide is Decide.ESTIMATE
+        convicted = evidence.harmful()[0] and _more(mine, theirs) if estimate else evidence.convicts()[0]
+        if not there:
+            return Status.NO_DATA, None, ""
+        if convicted and self._opinion.agrees:
+            return Status.FAIL, By.ESTIMATE if estimate else By.EVIDENCE, say.replicas(self._opinion)
+        if evidence.log_proofs[:, 0].min() >= log(1 / self._gate.levels.beta):
+            wider = self._proof_edges != self._edges
+            words = f"{self._proof_edges[-1].high / self._proof_edges[-1].low:.2g}x, what this stage must prove"
+            return Status.PASS, By.PROOF, f"; proved to be within {words if wider else 'the limit'}"
+        return Status.UNDECIDED, None, say.replicas(self._opinion) if convicted else ""
 
     def _slower_than(self, each: Edge) -> str:
         by = f"{each.high / each.low:.2g}x" if self._kind == "ratio" else f"{say.seconds(each.high - each.low)} over"
@@ -152,13 +183,30 @@ class RelativeTail:
             return None
         share = canary.requests / (canary.requests + baseline.requests)
         longest = 0.0
-        for each, log_proof in zip(self._edges, evidence.log_proofs[:, 0], strict=True):
+        beta = self._gate.levels.beta
+        for each, log_proof in zip(self._proof_edges, evidence.log_proofs[:, 0], strict=True):
             over, limit = baseline.above(each.low) or 0.0, baseline.above(each.high) or 0.0
             total = requests_to_prove_ratio(
-                share, over / baseline.requests, 1.0, BETA, true=limit / over if over else 1.0
+                share, over / baseline.requests, 1.0, beta, true=limit / over if over else 1.0
             )
-            needed = still_needed(total, canary.requests, float(log_proof))
+            needed = still_needed(total, canary.requests, float(log_proof), beta)
             if needed is None:
                 return None
             longest = max(longest, needed)
         return longest
+
+
+def _over(pairs: Sequence[tuple[Reading, Reading]], high: float, low: float) -> Strata | None:
+    """Canary requests over ``high`` and baseline requests over ``low``; None where a bucket cannot say."""
+    counts = []
+    for canary, baseline in pairs:
+        mine, theirs = canary.above(high), baseline.above(low)
+        if mine is None or theirs is None:
+            return None
+        counts.append(Counts(canary.requests, mine, baseline.requests, theirs))
+    return counts
+
+
+def _more(mine: Counted, theirs: Counted) -> bool:
+    """Whether the canary has the larger share beyond its boundary: then its quantile lies over the limit."""
+    return bool(theirs.requests and mine.requests) and mine.events * theirs.requests > theirs.events * mine.requests

@@ -13,13 +13,34 @@ class Kind(StrEnum):
     """Events among requests: two counters."""
     QUANTILE = "quantile"
     """A quantile of a histogram."""
+    MEAN = "mean"
+    """The mean of a histogram's values, such as tokens or a score."""
+    GAUGE = "gauge"
+    """A value that is read and not counted: it has no sample size, so it is only ever an estimate."""
 
 
 class Decide(StrEnum):
     """Which rule turns counts into a verdict."""
 
     EVIDENCE = "evidence"
+    """Evidence of "worse at all", and the data favour "worse than the gate"."""
     THRESHOLD = "threshold"
+    """The stage's own numbers, once hold and minimum requests are served."""
+    ESTIMATE = "estimate"
+    """Evidence of "worse at all", and the estimate lies over the gate."""
+    WINDOW = "window"
+    """The last 1,000 requests of each side, at every poll."""
+
+
+class Bursts(StrEnum):
+    """Whether a window of time may be worth only so much evidence."""
+
+    AUTO = "auto"
+    """Where the baseline's own events come in bursts, or are too few to know."""
+    GUARD = "guard"
+    """Always."""
+    IGNORE = "ignore"
+    """Never: every request is taken to be independent of the others."""
 
 
 class Action(StrEnum):
@@ -47,7 +68,12 @@ class By(StrEnum):
     EVIDENCE = "evidence"
     CATASTROPHE = "catastrophe"
     THRESHOLD = "threshold"
+    ESTIMATE = "estimate"
+    WINDOW = "window"
     DEADLINE = "deadline"
+
+
+KINDS_OF_LIMIT = ("ratio", "delta", "max", "min", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +90,20 @@ class Counted:
 class Metric:
     """One thing that can be gated.
 
-    A rate has ``events`` and ``total`` (names of counters); a quantile has ``histogram`` and ``quantile`` (0..1).
+    A rate has ``events`` and ``total`` (names of counters); a quantile has ``histogram`` and ``quantile`` (0..1); a
+    mean has ``histogram``; a gauge has ``gauge``.
     ``lower_is_better`` says which way "worse" goes.
     """
 
     name: str
     kind: Kind
     unit: str
-    """``ratio`` or ``seconds``."""
+    """``ratio``, ``seconds``, or what one of it is called, such as ``tokens``."""
     events: str = ""
     total: str = "requests"
     histogram: str = ""
     quantile: float = 0.0
+    gauge: str = ""
     lower_is_better: bool = True
 
 
@@ -91,11 +119,13 @@ class Limits:
     """The canary's value may be at most this, in the metric's unit."""
     min: float | None = None
     """The canary's value may be at least this."""
+    shift: float | None = None
+    """The canary's distribution may differ from the baseline's by this population stability index."""
 
     @property
     def relative(self) -> bool:
         """Whether a baseline is needed to judge."""
-        return self.ratio is not None or self.delta is not None
+        return any(limit is not None for limit in (self.ratio, self.delta, self.shift))
 
     def __str__(self) -> str:
         said = (
@@ -103,8 +133,42 @@ class Limits:
             ("worse by at most +", self.delta, ""),
             ("at most", self.max, ""),
             ("at least", self.min, ""),
+            ("shifted by at most PSI", self.shift, ""),
         )
         return ", ".join(f"{words} {value:g}{sign}" for words, value, sign in said if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How much evidence it takes; fixed before the start.  Presets and what each costs: docs/how-it-decides.md."""
+
+    alpha: float = 0.01
+    """The chance to roll back a build that has no more errors than the baseline (``error_rate``)."""
+    others: float = 0.02
+    """The same for all other declared gates together."""
+    checks: float = 0.01
+    """The same for all ``stage.check`` together."""
+    beta: float = 0.05
+    """The chance that "not worse than the gate" is proved of a build at the gate, at each stage."""
+    odds: float = 0.75
+    """How likely "worse than the gate" must be before a rate or a mean fails."""
+    tail_odds: float = 0.85
+    """The same for latency, where any of several quantiles may speak."""
+    first: float = 0.8
+    """Weight of the evidence that starts with the rollout; copies that start at later stages share the rest."""
+    replicas: float = 20.0
+    """Evidence that the replicas themselves must show, where they are counted apart; 1 asks for none."""
+    replica_window_seconds: float = 60.0
+    bursts: Bursts = Bursts.AUTO
+    burst_window_seconds: float = 30.0
+
+
+PRESETS: dict[str, Levels] = {
+    "strict": Levels(alpha=0.007, others=0.014, odds=0.80, tail_odds=0.90),
+    "default": Levels(),
+    "fast": Levels(alpha=0.02, others=0.04, tail_odds=0.80),
+}
+"""Named levels: fewer false rollbacks, or fewer users exposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +200,13 @@ class Gate:
     """Whether a plainly broken canary (far more than one failure in five) is stopped before anything else is known."""
     quantiles: tuple[float, ...] | None = None
     """For latency: the quantiles whose tail decides; None means this gate's own and those from p90 up to it."""
+    levels: Levels = Levels()
+    asked_alpha: float | None = None
+    """The share of the budget that this gate itself asks for; None takes part in the sharing."""
+    design_effect: float = 1.0
+    """How many times more its counts vary than chance has it, where that is known; evidence is divided by it."""
+    by: tuple[str, ...] = ()
+    """Labels within whose values like is compared with like, such as ``model``."""
 
     def limits_at(self, stage: int) -> Limits:
         """The limits that hold at the stage with this index."""
@@ -148,6 +219,4 @@ class Gate:
     def kinds(self) -> tuple[str, ...]:
         """Which limits this gate has at any stage; each keeps its own evidence and an equal part of alpha."""
         everywhere = [self.limits, *(limits for _, limits in self.stages)]
-        return tuple(
-            kind for kind in ("ratio", "delta", "max", "min") if any(getattr(x, kind) is not None for x in everywhere)
-        )
+        return tuple(kind for kind in KINDS_OF_LIMIT if any(getattr(x, kind) is not None for x in everywhere))

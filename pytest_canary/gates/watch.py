@@ -7,9 +7,13 @@ from typing import Protocol
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.absolute import Absolute
+from pytest_canary.gates.absolute_mean import AbsoluteMean
 from pytest_canary.gates.finding import Finding, combined
+from pytest_canary.gates.means import FREQUENT, RelativeMean
 from pytest_canary.gates.rates import RelativeRate
 from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.recent import Recent
+from pytest_canary.gates.shape import Shape
 from pytest_canary.gates.tails import RelativeTail
 from pytest_canary.gates.threshold import Threshold
 from pytest_canary.gates.values import Decide, Gate, Kind, Limits, Status
@@ -30,8 +34,11 @@ class Rule(Protocol):
     def alone(self, canary: Reading) -> None:
         """Add one poll of the canary."""
 
-    def compare(self, canary: Reading, baseline: Reading) -> None:
-        """Add what both sides counted since the last comparison."""
+    def normal(self, baseline: Reading) -> None:
+        """Add one poll of the baseline from before the ramp, after ``capture``."""
+
+    def compare(self, canary: Reading, baseline: Reading, at: float, /) -> None:
+        """Add what both sides counted since the last comparison, which ended at ``at`` seconds."""
 
     def finding(self, canary: Reading, baseline: Reading, served: bool, /) -> Finding:
         """What this stage's counts and the evidence so far say; ``served``: hold and minimum requests are."""
@@ -41,7 +48,7 @@ class Watch:
     """The rules of one gate, and what both sides have counted for it at this stage."""
 
     def __init__(self, gate: Gate, stages: int) -> None:
-        self.gate = gate
+        self.gate, self._stages = gate, stages
         self._rules = _rules(gate, stages)
         self._inflight_seconds = 0.0
         self._window = Window(0, 0.0, 0.0, True, 0.0, 0)
@@ -54,7 +61,14 @@ class Watch:
         if self.gate.metric.kind is Kind.QUANTILE and baseline.requests:
             slowest = baseline.quantile(0.99) or (baseline.bounds[-1] if baseline.bounds else 0.0)
             self._inflight_seconds = _INFLIGHT * slowest
+        if self.gate.metric.kind is Kind.RATE and (baseline.rate or 0.0) > FREQUENT:
+            self._rules = _rules(self.gate, self._stages, frequent=True)
         return next((wrong for rule in self._rules.values() if (wrong := rule.capture(baseline))), None)
+
+    def normal(self, baseline: Reading) -> None:
+        """Add one poll of the baseline from before the ramp: how its events come shows whether they come in bursts."""
+        for rule in self._rules.values():
+            rule.normal(baseline)
 
     def start_stage(self, window: Window) -> None:
         """Begin a stage; what was counted for the one before stays only as evidence."""
@@ -65,8 +79,8 @@ class Watch:
         for rule in self._rules.values():
             rule.start_stage(window, self.gate.limits_at(window.index))
 
-    def observe(self, canary: Reading | None, baseline: Reading | None, since: float) -> None:
-        """Add what was counted from ``since`` on; None for a side that nobody could count.
+    def observe(self, canary: Reading | None, baseline: Reading | None, since: float, at: float) -> None:
+        """Add what was counted from ``since`` to ``at``; None for a side that nobody could count.
 
         Slow requests that began before the weight moved finish late, so for latency nothing counts until they had
         time to; at most half the hold is given to that.
@@ -81,12 +95,12 @@ class Watch:
             rule.alone(mine)
         if self._window.compared and all(side.requests > 0 for side in self._waiting):
             for rule in self._rules.values():
-                rule.compare(*self._waiting)
+                rule.compare(*self._waiting, at)
             self._waiting = (Reading(), Reading())
 
     @property
     def _settling(self) -> float:
-        if self.gate.decide is Decide.THRESHOLD:
+        if self.gate.decide in (Decide.THRESHOLD, Decide.WINDOW):
             return 0.0
         return min(self._inflight_seconds, self._window.hold_seconds / 2)
 
@@ -101,17 +115,24 @@ class Watch:
         return found
 
 
-def _rules(gate: Gate, stages: int) -> dict[str, Rule]:
+def _rules(gate: Gate, stages: int, *, frequent: bool = False) -> dict[str, Rule]:
     """Kind of limit -> its rule; the limits of a gate share its alpha."""
-    if gate.decide is Decide.THRESHOLD:
+    if gate.decide is Decide.THRESHOLD or gate.metric.kind is Kind.GAUGE:
         return {"": Threshold(gate, stages)}
+    if gate.decide is Decide.WINDOW:
+        return {"": Recent(gate)}
     kinds = gate.kinds()
-    return {kind: _rule(kind, gate, gate.alpha / len(kinds), stages) for kind in kinds}
+    return {kind: _rule(kind, gate, gate.alpha / len(kinds), stages, frequent) for kind in kinds}
 
 
-def _rule(kind: str, gate: Gate, alpha: float, stages: int) -> Rule:
+def _rule(kind: str, gate: Gate, alpha: float, stages: int, frequent: bool) -> Rule:
+    if kind == "shift":
+        return Shape(gate, alpha)
+    mean = gate.metric.kind is Kind.MEAN
     if kind in ("max", "min"):
-        return Absolute(kind, gate, alpha)
+        return AbsoluteMean(kind, gate, alpha) if mean else Absolute(kind, gate, alpha)
+    if mean or frequent:
+        return RelativeMean(kind, gate, alpha, stages)
     if gate.metric.kind is Kind.RATE:
-        return RelativeRate(kind, alpha, stages, gate.catastrophe)
+        return RelativeRate(kind, gate, alpha, stages)
     return RelativeTail(kind, gate, alpha, stages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
 
 from pytest_canary.errors import AdapterError, CanaryError, NotStarted
@@ -183,8 +184,8 @@ class Rollout:
         with self.book.step("baseline") as step:
             model = same_model(plan, self.world.platform, self.stable, self.canary)
             window = capture(self.world.source, self.world.clock, plan, tick)
-            captured = Baseline(window.counted, window.seconds, model)
-            self.judge.capture(captured.counted)
+            captured = replace(window, model=model)
+            self.judge.capture(captured.counted, captured.polls)
             step.text = f"{captured}; at this traffic {', '.join(fits(plan.stages, captured.rate))}"
         self.captured = captured
         self._enter(State.BASELINED)

@@ -14,13 +14,15 @@ from threading import RLock
 from pytest_canary.errors import AdapterError, CanaryError, NoData, NotRestored, NotStarted, SplitNotSeen
 from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.ports import Role, Sample, Seen, World
+from pytest_canary.ports import Role, Sample, Seen, Weights, World
 from pytest_canary.rollout.book import Book
 from pytest_canary.steps.ramp import Shifted, pace_of, verify, weights_of
 from pytest_canary.steps.rollback import cut
 from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settled
 
 TICK_SECONDS = 0.2
+PATIENCE_SECONDS = 60.0
+"""How long a source may be silent before traffic is shifted."""
 
 
 class _CutMeanwhile(Exception):
@@ -64,6 +66,7 @@ class Traffic:
 
     def _shift(self, stage: Stage) -> Shifted:
         weights = weights_of(self._plan, stage)
+        self._wait_for_the_source(weights)
         with self._lock:
             if self.cut_made is not None:
                 raise NotStarted(f"stage {stage} is not reached: {self.cut_made.why}")
@@ -80,6 +83,7 @@ class Traffic:
                 min_requests=stage.min_requests,
                 samples=before,
                 label=str(stage),
+                allowance=stage.allowance,
             )
             self._world.router.set_weights(weights)
             self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
@@ -91,6 +95,21 @@ class Traffic:
             if waiting:
                 raise SplitNotSeen(f"{waiting} requests wait for the canary, which answers none of them") from error
             raise
+
+    def _wait_for_the_source(self, weights: Weights) -> None:
+        """Give a source that does not answer a while, rather than end a good rollout; the shares stay as they are."""
+        clock, tick = self._world.clock, self._book.listener.tick
+        until = clock.now() + PATIENCE_SECONDS
+        while self.cut_made is None:
+            try:
+                with self._lock:
+                    self._world.source.poll(list(weights))
+                return
+            except NoData as error:
+                if clock.now() >= until:
+                    raise
+                tick(f"the source to answer: {error}")
+                clock.sleep(self._plan.poll_seconds)
 
     def _in_flight(self) -> int:
         with self._lock, suppress(AdapterError):
@@ -107,6 +126,8 @@ class Traffic:
 
     def _hold(self, stage: Stage) -> Decision:
         clock, start = self._world.clock, self._world.clock.now()
+        with self._lock:
+            self._judge.split_seen()
         while True:
             if clock.virtual:
                 self.look()
@@ -156,9 +177,10 @@ class Traffic:
             self._remember_bad(samples)
             with suppress(OSError):
                 self._book.recording.write_sample(now, self.stage.index if self.stage else -1, samples)
-            failed = [v for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
-            if failed:
-                self.cut("; ".join(v.sentence for v in failed))
+            failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
+            wrong = self._judge.wrong_split()
+            if failed or wrong:
+                self.cut("; ".join(failed) or wrong)
 
     def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
         sample = samples.get(Role.CANARY)

@@ -89,8 +89,8 @@ class Holds:
         if key not in self._checks:
             nth = len(self._checks) + 1
             self._checks[key] = f"{metric} (check {nth})"
-            gate = gate_from(metric, limits, "stage.check")
-            rollout.judge.add(replace(gate, name=self._checks[key], alpha=check_alpha(nth)))
+            gate = gate_from(metric, limits, "stage.check", levels=rollout.plan.levels)
+            rollout.judge.add(replace(gate, name=self._checks[key], alpha=check_alpha(nth, gate.levels)))
         while True:
             verdict = rollout.traffic.verdict_of(self._checks[key])
             decision = rollout.traffic.decide_on([verdict], stage, rollout.world.clock.now() - self._began)

@@ -32,6 +32,7 @@ Duration = Annotated[float, _text(units.duration), _schema("seconds, or with uni
 Deadline = Annotated[float | None, _text(units.deadline), _schema("seconds, with units, or none", "30m")]
 Percent = Annotated[float, _text(units.percent), _schema("per cent of the traffic", "5%")]
 Whole = Annotated[int, _text(units.whole), _schema("a whole number", "500")]
+Chance = Annotated[float, _text(units.share), _schema("a chance above 0 and below 1", "0.01")]
 Flag = Annotated[bool, _text(units.boolean)]
 Pace = Literal["hold", "proof"]
 DecideName = Literal["evidence", "threshold", "estimate", "window"]
@@ -41,6 +42,23 @@ class Model(BaseModel):
     """Frozen, and strict about keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class EvidenceEntry(Model):
+    """How much evidence a decision takes; what is not said is the preset's."""
+
+    preset: Literal["strict", "default", "fast"] = "default"
+    alpha: Chance | None = None
+    others: Chance | None = None
+    checks: Chance | None = None
+    beta: Chance | None = None
+    odds: Chance | None = None
+    tail_odds: Chance | None = None
+    first: Chance | None = None
+    replicas: Annotated[float, _text(units.number), Field(ge=1, le=1e6)] | None = None
+    replica_window: Duration | None = None
+    bursts: Literal["auto", "guard", "ignore"] | None = None
+    burst_window: Duration | None = None
 
 
 class GateEntry(Model):
@@ -57,6 +75,10 @@ class GateEntry(Model):
     min_baseline: str | None = None
     catastrophe: str | None = None
     quantiles: list[str] | None = None
+    shift: str | None = None
+    alpha: str | None = None
+    design_effect: str | None = None
+    by: list[str] | None = None
     better: str | None = None
 
 
@@ -122,6 +144,7 @@ class Document(Model):
     poll: Annotated[float, _text(units.duration), Field(gt=0)] = 5.0
     pace: Pace = "hold"
     decide: DecideName = "evidence"
+    evidence: EvidenceEntry = EvidenceEntry()
     hold: Duration = 300.0
     min_requests: Whole = 500
     deadline: Deadline = 1800.0

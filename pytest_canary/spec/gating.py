@@ -8,16 +8,21 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from pytest_canary.errors import SpecError
-from pytest_canary.gates import Action, Decide, Gate, Kind, Limits, Metric, metric, names
+from pytest_canary.gates import Action, Decide, Gate, Kind, Levels, Limits, Metric, metric, names
+from pytest_canary.gates.values import KINDS_OF_LIMIT
 from pytest_canary.spec import units
 
+DEFAULT = Levels()
+
 OPTIONS = (
-    *("ratio", "delta", "max", "min", "action", "decide", "against", "floor", "min_baseline"),
-    *("catastrophe", "quantiles", "better"),
+    *("ratio", "delta", "max", "min", "shift", "action", "decide", "against", "floor", "min_baseline"),
+    *("catastrophe", "quantiles", "better", "alpha", "design_effect", "by"),
 )
 
 
-def gate_from(name: str, options: Mapping[str, Any], where: str, *, decide: str = "evidence") -> Gate:
+def gate_from(
+    name: str, options: Mapping[str, Any], where: str, *, decide: str = "evidence", levels: Levels = DEFAULT
+) -> Gate:
     """Make the gate ``name`` from its options, texts or numbers; ``decide`` is the rule where they name none.
 
     Raises:
@@ -37,30 +42,28 @@ def gate_from(name: str, options: Mapping[str, Any], where: str, *, decide: str 
         metric=found,
         limits=limits,
         action=Action(reader.one_of("action", ("rollback", "alert"), "rollback")),
-        decide=_decide(reader.one_of("decide", ("evidence", "threshold", "estimate", "window"), decide), where),
+        decide=Decide(reader.one_of("decide", tuple(Decide), decide)),
         where=where,
         against=reader.one_of("against", ("concurrent", "captured"), "concurrent"),
         floor=reader.read("floor", units.rate, 0.001),
         min_baseline=reader.read("min_baseline", units.whole, 50),
         catastrophe=reader.read("catastrophe", units.boolean, True),
         quantiles=reader.quantiles(),
+        levels=levels,
+        asked_alpha=reader.read("alpha", units.share, None),
+        design_effect=reader.read("design_effect", _at_least_one, 1.0),
+        by=reader.labels(),
     )
 
 
 def stage_limits(name: str, options: Mapping[str, Any], where: str) -> Limits:
     """Limits of ``name`` that differ at one stage; nothing else of a gate may."""
     gate = gate_from(name, options, where)
-    other = sorted(key for key in options if key not in ("ratio", "delta", "max", "min"))
+    other = sorted(key for key in options if key not in KINDS_OF_LIMIT)
     if other:
-        raise SpecError(f"{where}: found {other[0]!r} at a stage, where only ratio, delta, max and min may differ")
+        only = f"{', '.join(KINDS_OF_LIMIT[:-1])} and {KINDS_OF_LIMIT[-1]}"
+        raise SpecError(f"{where}: found {other[0]!r} at a stage, where only {only} may differ")
     return gate.limits
-
-
-def _decide(name: str, where: str) -> Decide:
-    try:
-        return Decide(name)
-    except ValueError:
-        raise SpecError(f"{where}: `decide: {name}` is not supported yet; expected evidence or threshold") from None
 
 
 class _Reader:
@@ -92,20 +95,37 @@ class _Reader:
         return value
 
     def limits(self) -> Limits:
-        absolute = units.latency if self._metric.unit == "seconds" else units.rate
+        absolute = {"seconds": units.latency, "ratio": units.rate}.get(self._metric.unit, units.quantity)
         limits = Limits(
             ratio=self.read("ratio", _worse_by, None),
             delta=self.read("delta", absolute, None),
             max=self.read("max", absolute, None),
             min=self.read("min", absolute, None),
+            shift=self.read("shift", units.psi, None),
         )
         if limits == Limits():
-            raise SpecError(f"{self._where}: {self._name} has no limit, expected ratio, delta, max or min")
+            raise SpecError(f"{self._where}: {self._name} has no limit, expected ratio, delta, max, min or shift")
+        if limits.shift is not None and not self._metric.histogram:
+            raise SpecError(
+                f"{self._where}: {self._name}.shift: {self._name} is not counted in buckets, so has no shape"
+            )
+        self._refuse_shift_by_plain_rule(limits)
         better: Literal["lower", "higher"] = "lower" if self._metric.lower_is_better else "higher"
         said = self.one_of("better", ("lower", "higher"), better)
         if said != better:
             raise SpecError(f"{self._where}: {self._name}.better: found {said!r}, but {better} is better for it")
         return limits
+
+    def _refuse_shift_by_plain_rule(self, limits: Limits) -> None:
+        if limits.shift is not None and self._options.get("decide") in ("threshold", "window"):
+            raise SpecError(f"{self._where}: {self._name}.shift is judged by evidence; leave `decide` out of this gate")
+
+    def labels(self) -> tuple[str, ...]:
+        given = self._options.get("by", ())
+        found = (given,) if isinstance(given, str) else given
+        if not isinstance(found, list | tuple) or not all(isinstance(one, str) and one for one in found):
+            raise SpecError(f"{self._where}: {self._name}.by: found {given!r}, expected labels such as [model, route]")
+        return tuple(found)
 
     def quantiles(self) -> tuple[float, ...] | None:
         if "quantiles" not in self._options:
@@ -120,6 +140,13 @@ class _Reader:
         if not found or any(q not in (0.5, 0.9, 0.95, 0.99) for q in found):
             raise SpecError(f"{self._where}: {self._name}.quantiles: found {given!r}, expected some of p50 p90 p95 p99")
         return found
+
+
+def _at_least_one(text: str) -> float:
+    value = units.number(text)
+    if value < 1:
+        raise ValueError("a number, 1 or more: how many times more counts vary than chance has it")
+    return value
 
 
 def _worse_by(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -45,6 +46,8 @@ class Spec:
     clock: AdapterChoice
     load: AdapterChoice | None
     overrides: tuple[str, ...] = ()
+    limits_from_environment: tuple[tuple[str, str], ...] = ()
+    """Gate -> the variable that set one of its limits; such files replace scripts that read it in another way."""
     tree: Branch = field(default_factory=lambda: Branch({}, ""), repr=False, compare=False)
 
     @property
@@ -119,6 +122,7 @@ def load(
     for override in overrides:
         if override.partition(".")[0].partition("=")[0].strip() in Document.model_fields:
             flat = trees.overridden(flat, override)  # what was typed wins over what the target says, too
+    from_environment = _limits_from(flat, os.environ if environ is None else environ)
     flat = trees.substituted(flat, environ)
     _expand(flat)
     document = _validated(flat)
@@ -135,8 +139,21 @@ def load(
         clock=choices["clock"] or AdapterChoice("system", {}, flat.where),
         load=choices["load"],
         overrides=tuple(overrides),
+        limits_from_environment=from_environment,
         tree=flat,
     )
+
+
+def _limits_from(flat: Branch, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The gates with a limit that a variable sets which is there, and its name."""
+    gates = flat.items.get("gates")
+    found = []
+    for name, gate in gates.items.items() if isinstance(gates, Branch) else ():
+        for limit in gate.items.values() if isinstance(gate, Branch) else ():
+            variable = trees.VARIABLE.search(limit.text) if isinstance(limit, Leaf) else None
+            if variable and environ.get(variable[2]):
+                found.append((name, variable[2]))
+    return tuple(found)
 
 
 def _needed(choice: AdapterChoice | None) -> AdapterChoice:
@@ -191,7 +208,7 @@ def _unknown(key: str, known: Sequence[str], where: str) -> str:
 
 def _expand(flat: Branch) -> None:
     """Write the short forms out: ``baseline: stable``, ``warmup: 90s``, ``stages: 5 25 50 100``, ``probe: memory``."""
-    for key, inner in (("baseline", "revision"), ("warmup", "for")):
+    for key, inner in (("baseline", "revision"), ("warmup", "for"), ("evidence", "preset")):
         value = flat.items.get(key)
         if isinstance(value, Leaf):
             flat.items[key] = Branch({inner: value}, value.where, {inner: value.where})
@@ -282,6 +299,7 @@ def schema() -> dict[str, Any]:
         **one["properties"],
         "stages": short,
         "baseline": {"anyOf": [{"type": "string"}, one["properties"]["baseline"]]},
+        "evidence": {"anyOf": [{"type": "string"}, one["properties"]["evidence"]]},
         "warmup": {"anyOf": [{"type": ["string", "number"]}, one["properties"]["warmup"]]},
         "default_target": {"type": "string"},
         "targets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/target"}},

@@ -82,6 +82,33 @@ def latency(text: str) -> float:
     return sum(float(amount) * SECONDS[unit] for amount, unit in parts)
 
 
+def share(text: str) -> float:
+    """A chance, above 0 and below 1, from ``0.01`` or ``1%``."""
+    value = rate(text)
+    if not 0 < value < 1:
+        raise ValueError("a chance above 0 and below 1, such as 0.01 or 1%")
+    return value
+
+
+def quantity(text: str) -> float:
+    """A number that is not negative, for limits on counts and scores."""
+    value = number(text)
+    if value < 0:
+        raise ValueError("a number, 0 or more")
+    return value
+
+
+def psi(text: str) -> float:
+    """A population stability index, from ``0.1`` or ``psi > 0.1``."""
+    try:
+        value = number(text.lower().removeprefix("psi").strip().removeprefix(">").strip())
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 10:
+        raise ValueError("a population stability index such as 0.1 (or `psi > 0.1`)")
+    return value
+
+
 def boolean(text: str) -> bool:
     """``true`` or ``false``."""
     if text.lower() in TRUE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_canary.stats.grid import Array
 
@@ -18,6 +18,8 @@ WORTH = 8.0
 POLL_WORTH = 10.0
 """The most that one poll may multiply the evidence by while nobody knows."""
 _LEAST_WINDOWS = 8
+_KEPT = 720
+"""Polls that are remembered: an hour, at one in five seconds."""
 _EXPECTED = 1e-12
 
 
@@ -40,10 +42,11 @@ class BurstGuard:
         both = (np.asarray(requests, dtype=np.float64), np.asarray(events, dtype=np.float64))
         batch = self._requests.shape[0]
         n, k = (np.broadcast_to(values, (batch,))[:, None] for values in both)
-        self._requests, self._events = np.hstack([self._requests, n]), np.hstack([self._events, k])
+        self._requests = np.hstack([self._requests[:, -_KEPT + 1 :], n])
+        self._events = np.hstack([self._events[:, -_KEPT + 1 :], k])
 
     @property
-    def clumped(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def clumped(self) -> NDArray[np.bool_]:
         """Whether events come in bursts, one per rollout."""
         found = np.zeros(self._requests.shape[0], dtype=bool)
         for scale in SCALES:
@@ -53,7 +56,7 @@ class BurstGuard:
         return found
 
     @property
-    def known(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def known(self) -> NDArray[np.bool_]:
         """Whether there were events enough to tell, one per rollout."""
         enough = self._requests.shape[1] >= _LEAST_WINDOWS
         return np.asarray(enough & (self._events.sum(axis=1) >= KNOWN))

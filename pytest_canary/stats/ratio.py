@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_canary.stats.grid import (
     LOG_RATIOS,
@@ -70,12 +70,13 @@ class _Windowed:
         for counts in strata:
             self._window += (log_likelihood(counts) - log_likelihood(counts, self._r0)) / self._phi
 
-    def close_window(self) -> None:
-        """Bank what the window has gained, and begin another."""
+    def close_window(self, which: NDArray[np.bool_] | None = None) -> None:
+        """Bank what the window has gained, and begin another; in all rollouts, or in those of ``which``."""
+        closed = np.ones(self._window.shape[0], dtype=bool) if which is None else which
         gained, begun = logsumexp(self._posterior + self._window), slice(0, self._begun)
-        self._banked[begun] += np.minimum(gained, self.log_cap)[begun]
-        self._posterior[begun] += (self._window - gained[..., None])[begun]
-        self._window = np.zeros_like(self._window)
+        self._banked[begun] += np.where(closed, np.minimum(gained, self.log_cap), 0.0)[begun]
+        self._posterior[begun] += np.where(closed[:, None], self._window - gained[..., None], 0.0)[begun]
+        self._window = np.where(closed[:, None], 0.0, self._window)
 
     @property
     def log_e(self) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,7 +74,7 @@ def _mean_over_subsets(factors: Array, size: int) -> Array:
 
 
 def evened(canary: Sequence[tuple[float, float]], baseline: Sequence[tuple[float, float]]) -> Evened | None:
-    """Replicas (requests, events) of both sides, merged into virtual ones of equal traffic; None when that is not to be had.
+    """Replicas (requests, events) of both sides, merged into virtual ones of equal traffic; None where that fails.
 
     Replicas are comparable only where each had about as many requests: fewer requests make a rate noisier, and the
     noisiest would look like the worst.  So the smaller ones of either side are put together until they are as large
@@ -85,26 +85,31 @@ def evened(canary: Sequence[tuple[float, float]], baseline: Sequence[tuple[float
         return None
     size = max(requests for side in busy for requests, _ in side)
     mine, theirs = (_packed(side, size) for side in busy)
-    if not mine or not theirs or comb(len(mine) + len(theirs), len(mine)) < FEWEST:
-        return None
-    return mine, theirs
+    return (mine, theirs) if choices(len(mine), len(theirs)) >= FEWEST else None
+
+
+def choices(canary: int, baseline: int) -> int:
+    """In how many ways the canary's replicas could have been chosen among all; 0 where one side has none."""
+    return comb(canary + baseline, canary) if canary and baseline else 0
 
 
 Evened = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
+"""Replicas of the canary and of the baseline, each as requests and events."""
 
 
 def _packed(side: Sequence[tuple[float, float]], size: float) -> tuple[tuple[float, float], ...]:
     """Put replicas together until each has about ``size`` requests; empty when some remain that fit nowhere."""
+    chance = 3 * sqrt(size)
     groups: list[tuple[float, float]] = []
     open_requests = open_events = 0.0
     for requests, events in sorted(side, reverse=True):
         open_requests, open_events = open_requests + requests, open_events + events
-        if open_requests >= (1 - UNEVEN) * size:
+        if open_requests >= (1 - UNEVEN) * size - chance:
             groups.append((open_requests, open_events))
             open_requests = open_events = 0.0
     if open_requests and groups:  # the rest goes to the smallest group, where it fits
         requests, events = min(groups)
         groups.remove((requests, events))
         groups.append((requests + open_requests, events + open_events))
-    fits = all(requests <= (1 + UNEVEN) * size for requests, _ in groups)
+    fits = all(requests <= (1 + UNEVEN) * size + chance for requests, _ in groups)
     return tuple(groups) if groups and fits else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_canary.stats.grid import LOG_RATIOS, RATIOS, Array, logsumexp, weights
 
@@ -44,7 +44,12 @@ class SplitEvidence:
         return np.asarray(self._seen[0] / np.maximum(self._seen.sum(axis=0), 1e-12))
 
     @property
-    def wrong_enough(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def requests(self) -> Array:
+        """Requests that were seen on either side."""
+        return np.asarray(self._seen.sum(axis=0))
+
+    @property
+    def wrong_enough(self) -> NDArray[np.bool_]:
         """Whether the split is off by so much that it matters; with a million requests anything is significant."""
         total = self._seen.sum(axis=0)
         wanted = np.clip(self._wanted / np.maximum(total, 1e-12), 1e-9, 1 - 1e-9)

@@ -21,6 +21,8 @@ class Baseline:
     counted: Sample
     seconds: float
     model: str | None = None
+    polls: tuple[Sample, ...] = ()
+    """The same counts poll by poll."""
 
     @property
     def requests(self) -> float:
@@ -77,14 +79,17 @@ def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Basel
     """
     seconds, requests = plan.baseline_seconds, plan.baseline_requests
     start, first = clock.now(), _poll(source)
+    last, polls = first, list[Sample]()
     while True:
         clock.sleep(min(plan.poll_seconds, max(start + seconds - clock.now(), PACE_SECONDS)))
         now = _poll(source)
         counted = now.since(first)
         if counted is None:  # its counters began anew
-            start, first = clock.now(), now
+            start, first, last, polls = clock.now(), now, now, []
             continue
-        baseline = Baseline(counted, clock.now() - start)
+        step = now.since(last)
+        polls += [step] if step is not None else []
+        last, baseline = now, Baseline(counted, clock.now() - start, None, tuple(polls))
         if baseline.seconds >= seconds and baseline.requests >= requests:
             return baseline
         if baseline.seconds >= max(PATIENCE * seconds, 10.0):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import pi
 
-from pytest_canary.gates.values import By, Gate, Status
+from pytest_canary.gates.values import By, Gate, Levels, Status
 from pytest_canary.verdict.values import Decision, Step, Verdict
 
 
@@ -93,8 +93,16 @@ def _soaked(verdict: Verdict) -> Verdict:
     if not verdict.harmless:
         return verdict
     more = f", proof would take about {verdict.needed:,.0f} more canary requests" if verdict.needed else ""
+    if verdict.needed and verdict.needed_seconds:
+        more += f" ({_minutes(verdict.needed_seconds)} at this split)"
     sentence = f"{verdict.sentence}; no sign of harm{more}"
     return replace(verdict, status=Status.PASS, by=By.SOAK, sentence=sentence)
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def _overdue(verdict: Verdict, why: str) -> Verdict:
@@ -103,12 +111,20 @@ def _overdue(verdict: Verdict, why: str) -> Verdict:
 
 
 def share_alpha(gates: Sequence[Gate]) -> tuple[Gate, ...]:
-    """Give each declared gate its part of the false-rollback budget: errors 1 %, all others together 2 %."""
-    errors = [gate for gate in gates if gate.metric.name == "error_rate"]
-    part = {True: 0.01 / max(len(errors), 1), False: 0.02 / max(len(gates) - len(errors), 1)}
-    return tuple(replace(gate, alpha=part[gate.metric.name == "error_rate"]) for gate in gates)
+    """Give each declared gate its part of the false-rollback budget: errors 1 %, all others together 2 %.
+
+    A gate that asks for a part of its own has that.
+    """
+    sharing = [gate for gate in gates if gate.asked_alpha is None]
+    errors = sum(gate.metric.name == "error_rate" for gate in sharing)
+    others = len(sharing) - errors
+    return tuple(replace(gate, alpha=gate.asked_alpha or _part(gate, gate.levels, errors, others)) for gate in gates)
 
 
-def check_alpha(nth: int) -> float:
-    """Part of the budget for the ``nth`` gate (from 1) that appears while the rollout runs; all together 1 %."""
-    return 0.01 * 6 / (pi**2 * nth**2)
+def _part(gate: Gate, levels: Levels, errors: int, others: int) -> float:
+    return levels.alpha / max(errors, 1) if gate.metric.name == "error_rate" else levels.others / max(others, 1)
+
+
+def check_alpha(nth: int, levels: Levels) -> float:
+    """Part of the budget for the ``nth`` gate (from 1) that appears while the rollout runs; 1 % all together."""
+    return levels.checks * 6 / (pi**2 * nth**2)

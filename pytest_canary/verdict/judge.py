@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log
 from typing import TYPE_CHECKING
 
 from pytest_canary.errors import BaselineFailed
-from pytest_canary.gates.values import Action, By, Gate, Kind, Metric
+from pytest_canary.gates.values import Action, By, Gate
 from pytest_canary.ports import Role, Sample
 from pytest_canary.verdict.tally import StageTally, Totals, totals_of
 from pytest_canary.verdict.values import Verdict
 
 if TYPE_CHECKING:  # numpy loads with the first judge, not in every pytest run that has this package installed
     from pytest_canary.gates.finding import Finding
-    from pytest_canary.gates.reading import Reading
     from pytest_canary.gates.watch import Watch
+    from pytest_canary.stats.split import SplitEvidence
+
+SPLIT_ALPHA = 0.001
+"""The chance to call a split wrong that is as it was set."""
 
 
 class Judge:
@@ -29,25 +33,35 @@ class Judge:
         self._stages = stages
         self._watches: list[Watch] = [Watch(gate, stages) for gate in gates]
         self._captured = Sample(0.0)
+        self._normal: Sequence[Sample] = ()
         self._frozen = Sample(0.0)
+        self._split: SplitEvidence | None = None
         self._stage: StageTally | None = None
 
-    def capture(self, baseline: Sample) -> None:
+    def capture(self, baseline: Sample, polls: Sequence[Sample] = ()) -> None:
         """Learn what is normal from the counts of a window before the ramp, and choose latency boundaries from it.
+
+        ``polls`` are the same counts poll by poll: whether events come in bursts shows there.
 
         Raises:
             BaselineFailed: a histogram cannot resolve a gate; the text names the boundary to add.
 
         """
         self._captured = self._frozen = baseline
+        self._normal = tuple(polls)
         for watch in self._watches:
             self._capture(watch)
 
     def _capture(self, watch: Watch) -> None:
-        wrong = watch.capture(_reading(watch.gate.metric, self._captured) or _nothing())
+        from pytest_canary.verdict.readings import reading_of
+
+        wrong = unresolved(watch, self._captured)
         if wrong:
-            place = f"{watch.gate.where}: " if watch.gate.where else ""
-            raise BaselineFailed(f"{place}{watch.gate.name} cannot be judged: {wrong}")
+            raise BaselineFailed(wrong)
+        for poll in self._normal:
+            reading = reading_of(watch.gate, poll)
+            if reading is not None:
+                watch.normal(reading)
 
     def start_stage(
         self,
@@ -59,28 +73,32 @@ class Judge:
         min_requests: int,
         samples: Mapping[Role, Sample],
         label: str = "",
+        allowance: float = 1.0,
     ) -> None:
         """Begin the stage ``index``: its traffic was set at ``at``, ``samples`` are the counters from which it counts.
 
         ``compared`` says whether the baseline serves beside the canary; ``label`` stands in sentences, the share by
-        default.
+        default; ``allowance`` is how many times what a gate allows proof must exclude at this stage.
         """
         before = self._stage
         if before is not None and before.compared and before.total(Role.BASELINE).counters.get("requests"):
             self._frozen = before.total(Role.BASELINE)
         label = label or f"{share * 100:g}%"
-        self._stage = StageTally(index, at, share, compared, hold_seconds, min_requests, label, samples)
+        self._stage = StageTally(index, at, share, compared, hold_seconds, min_requests, label, samples, allowance)
+        self._split = None
         for watch in self._watches:
             self._enter(watch, self._stage)
 
     def _enter(self, watch: Watch, stage: StageTally) -> None:
         from pytest_canary.gates.reading import Window
+        from pytest_canary.verdict.readings import reading_or_nothing
 
         watch.start_stage(
             Window(
                 stage.index, stage.at, stage.share, stage.compared, stage.hold_seconds, stage.min_requests,
-                frozen=_reading(watch.gate.metric, self._frozen) or _nothing(),
-                captured=_reading(watch.gate.metric, self._captured) or _nothing(),
+                frozen=reading_or_nothing(watch.gate, self._frozen),
+                captured=reading_or_nothing(watch.gate, self._captured),
+                allowance=stage.allowance,
             )
         )  # fmt: skip
 
@@ -99,8 +117,8 @@ class Judge:
         self._watches.append(watch)
         if stage is not None:
             self._enter(watch, stage)
-            for since, increments in stage.polls:
-                _feed(watch, increments, since)
+            for since, seen_at, increments in stage.polls:
+                _feed(watch, increments, since, seen_at)
 
     def observe(self, samples: Mapping[Role, Sample], at: float) -> None:
         """Take in one poll; before the first stage it is passed over."""
@@ -108,7 +126,28 @@ class Judge:
             return
         since, increments = self._stage.observe(samples, at)
         for watch in self._watches:
-            _feed(watch, increments, since)
+            _feed(watch, increments, since, self._stage.seen_at)
+        if self._split is not None:
+            counted = {role: one.counters.get("requests", 0.0) for role, one in increments.items()}
+            canary = counted.pop(Role.CANARY, 0.0)
+            self._split.update(self._stage.share, canary, sum(counted.values()))
+
+    def split_seen(self) -> None:
+        """The split of this stage has been verified; from here on it is watched."""
+        from pytest_canary.stats.split import SplitEvidence
+
+        self._split = SplitEvidence()
+
+    def wrong_split(self) -> str:
+        """What is wrong with the split, in one line; empty while it is as it was set."""
+        split, stage = self._split, self._stage
+        if split is None or stage is None or not split.wrong_enough[0] or split.log_e[0] < -log(SPLIT_ALPHA):
+            return ""
+        return (
+            f"the split is not the one that was set: {stage.share:.1%} was to reach the canary, {split.seen[0]:.1%} of "
+            f"{split.requests[0]:,.0f} requests were counted there; see whether answers of one side get lost, or "
+            "another rule or sticky session decides"
+        )
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """What every gate that gates at the current stage says now."""
@@ -129,33 +168,28 @@ class Judge:
         return {role: totals_of(total) for role, total in self._stage.totals.items()} if self._stage else {}
 
 
+def unresolved(watch: Watch, baseline: Sample) -> str | None:
+    """Why the gate of ``watch`` cannot be judged against ``baseline``, in one line; None when it can."""
+    from pytest_canary.verdict.readings import missing_labels, reading_or_nothing
+
+    wrong = missing_labels(watch.gate, baseline) or watch.capture(reading_or_nothing(watch.gate, baseline))
+    place = f"{watch.gate.where}: " if watch.gate.where else ""
+    return f"{place}{watch.gate.name} cannot be judged: {wrong}" if wrong else None
+
+
 def _verdict(gate: Gate, stage: StageTally, found: Finding) -> Verdict:
+    served = stage.total(Role.CANARY).counters.get("requests", 0.0)
+    pace = served / stage.elapsed if stage.elapsed > 0 else 0.0
     return Verdict(
         gate.name, stage.index, found.status, found.by, found.canary, found.baseline, found.limit, found.ratio,
         found.interval, found.evidence, found.odds, gate.alpha, found.harmless, found.by is By.PROOF,
         found.needed, gate.action is Action.ALERT, f"{gate.name}[{stage.label}]: {found.says}",
+        found.needed / pace if found.needed is not None and pace else None,
     )  # fmt: skip
 
 
-def _feed(watch: Watch, increments: Mapping[Role, Sample], since: float) -> None:
-    metric = watch.gate.metric
-    read = {role: _reading(metric, increment) for role, increment in increments.items()}
-    watch.observe(read.get(Role.CANARY), read.get(Role.BASELINE), since)
+def _feed(watch: Watch, increments: Mapping[Role, Sample], since: float, at: float) -> None:
+    from pytest_canary.verdict.readings import reading_of
 
-
-def _reading(metric: Metric, sample: Sample) -> Reading | None:
-    """What ``sample`` says about ``metric``; None where the source does not count it."""
-    from pytest_canary.gates.reading import Reading
-
-    if metric.kind is Kind.RATE:
-        if metric.total not in sample.counters or metric.events not in sample.counters:
-            return None
-        return Reading(sample.counters[metric.total], sample.counters[metric.events])
-    histogram = sample.histograms.get(metric.histogram)
-    return None if histogram is None else Reading(histogram.number, 0.0, histogram.bounds, histogram.counts)
-
-
-def _nothing() -> Reading:
-    from pytest_canary.gates.reading import Reading
-
-    return Reading()
+    read = {role: reading_of(watch.gate, increment) for role, increment in increments.items()}
+    watch.observe(read.get(Role.CANARY), read.get(Role.BASELINE), since, at)

@@ -37,19 +37,20 @@ class StageTally:
 
     def __init__(
         self, index: int, at: float, share: float, compared: bool, hold_seconds: float, min_requests: int, label: str,
-        samples: Mapping[Role, Sample],
+        samples: Mapping[Role, Sample], allowance: float = 1.0,
     ) -> None:  # fmt: skip
         self.index, self.at, self.share, self.compared = index, at, share, compared
         self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
-        self.polls: deque[tuple[float, Mapping[Role, Sample]]] = deque(maxlen=_KEPT_POLLS)
+        self.allowance = allowance
+        self.polls: deque[tuple[float, float, Mapping[Role, Sample]]] = deque(maxlen=_KEPT_POLLS)
         self.totals: dict[Role, Sample] = {}
         self._last = {role: sample for role, sample in samples.items() if sample is not None}
-        self._seen_at = at
+        self.seen_at = at
 
     @property
     def elapsed(self) -> float:
         """Seconds from the start of the stage to the last poll."""
-        return self._seen_at - self.at
+        return self.seen_at - self.at
 
     def total(self, role: Role) -> Sample:
         """What ``role`` counted at this stage."""
@@ -67,8 +68,8 @@ class StageTally:
             if increment is not None:
                 increments[role] = increment
                 self.totals[role] = _together(self.totals.get(role), increment)
-        since, self._seen_at = self._seen_at, max(at, self._seen_at)
-        self.polls.append((since, increments))
+        since, self.seen_at = self.seen_at, max(at, self.seen_at)
+        self.polls.append((since, self.seen_at, increments))
         return since, increments
 
 

@@ -38,6 +38,8 @@ class Verdict:
     """Whether the gate only reports."""
     sentence: str = ""
     """All of it in one line."""
+    needed_seconds: float | None = None
+    """How long that would take at the traffic of this stage."""
 
 
 class Step(StrEnum):

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import log
 from statistics import NormalDist
 
-from pytest_canary.gates import Gate, Limits, metric
+from pytest_canary.gates import Bursts, Gate, Levels, Limits, metric
 from pytest_canary.ports import Histogram, Role, Sample
 from pytest_canary.verdict import Judge
 
@@ -39,12 +39,16 @@ def sample(requests=0.0, errors=0.0, latency=None, at=0.0, client_errors=0.0):
     return Sample(at, counters, {"latency": latency} if latency else {})
 
 
+UNGUARDED = Levels(bursts=Bursts.IGNORE)
+"""So that one poll may say everything; what the guard does has tests of its own."""
+
+
 def gate(name="error_rate", alpha=0.01, where="", **more):
     """A gate; names of limits and of fields alike."""
-    limits = {kind: more.pop(kind) for kind in ("ratio", "delta", "max", "min") if kind in more}
+    limits = {kind: more.pop(kind) for kind in ("ratio", "delta", "max", "min", "shift") if kind in more}
     found = metric(name)
     assert found is not None
-    return replace(Gate(name, found, Limits(**limits), alpha=alpha, where=where), **more)
+    return replace(Gate(name, found, Limits(**limits), alpha=alpha, where=where, levels=UNGUARDED), **more)
 
 
 def judge(*gates, captured=None, stages=4):

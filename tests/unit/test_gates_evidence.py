@@ -3,23 +3,31 @@
 import numpy as np
 import pytest
 
-from pytest_canary.gates.evidence import Frozen, Lane, RateEvidence
+from pytest_canary.gates.evidence import RateEvidence
+from pytest_canary.gates.frozen import Frozen
+from pytest_canary.gates.lane import Lane
 from pytest_canary.stats.ratio import Counts
 
 ALPHA, GATE = 0.01, 1.5
 
 
 def _rollouts(batch, ratio, seed, base=0.01, rate=100):
-    """Stages of 5, 25 and 50 %, 300 s each, looked at every 5 s; returns who failed and requests served until then."""
+    """Ten minutes of baseline, then 5, 25 and 50 %, 300 s each, a look every 5 s.
+
+    Returns who failed, and the canary's requests until then.
+    """
     rng, rule = np.random.default_rng(seed), RateEvidence(ALPHA, 3, batch=batch)
+    for _ in range(120):
+        before = rng.poisson(rate * 5, batch)
+        rule.normal(before, rng.binomial(before, base))
     running, exposed = np.ones(batch, dtype=bool), np.zeros(batch)
-    for share in (0.05, 0.25, 0.5):
-        rule.start_stage()
-        for _ in range(60):
+    for stage, share in enumerate((0.05, 0.25, 0.5)):
+        rule.start_stage(GATE, 300.0)
+        for poll in range(60):
             nc, nb = rng.poisson(rate * 5 * share, batch), rng.poisson(rate * 5 * (1 - share), batch)
             ec, eb = rng.binomial(nc, min(base * ratio, 1.0)), rng.binomial(nb, base)
             rule.alone(nc, ec)
-            rule.compare(Counts(nc, ec, nb, eb))
+            rule.compare(Counts(nc, ec, nb, eb), at=300.0 * stage + 5 * poll)
             exposed += nc * running
             running &= ~(rule.convicts(rule.posterior.odds(GATE)) | rule.broken())
             if not running.any():

@@ -5,7 +5,7 @@ from math import pi
 import numpy as np
 import pytest
 
-from pytest_canary.gates import Action
+from pytest_canary.gates import Action, Levels
 from pytest_canary.ports import Histogram, Role
 from pytest_canary.verdict import (
     By,
@@ -139,8 +139,8 @@ def test_alpha_is_shared_before_the_start():
     assert [each.alpha for each in shared] == pytest.approx([0.01, 0.01, 0.01])
     assert [each.alpha for each in share_alpha([gate("latency_p99", ratio=1.2)])] == pytest.approx([0.02])
     assert share_alpha([]) == ()
-    assert check_alpha(1) == pytest.approx(0.06 / pi**2)
-    assert sum(check_alpha(n) for n in range(1, 10_000)) <= 0.01
+    assert check_alpha(1, Levels()) == pytest.approx(0.06 / pi**2)
+    assert sum(check_alpha(n, Levels()) for n in range(1, 10_000)) <= 0.01
 
 
 def test_a_gate_speaks_only_at_its_stages_but_listens_at_all():
