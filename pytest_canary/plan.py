@@ -224,6 +224,8 @@ def make_plan(
     stages = stages_of(spec, rollout)
     levels = levels_of(top.evidence)
     gates = _with_marks(declared_gates(spec), marked, top.decide, levels)
+    if top.canary.replicas:
+        gates = tuple(replace(gate, canaries=top.canary.replicas) for gate in gates)
     if not gates and not required_tests:
         raise PlanError(
             f"{spec.where('gates')}: no gate is declared and no test asks for `stage`: nothing would decide"

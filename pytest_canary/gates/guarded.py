@@ -12,6 +12,9 @@ from pytest_canary.stats.burst import POLL_WORTH, WORTH, BurstGuard
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.ratio import Counts, RatioEvidence, Restarting
 
+_LOOK_EVERY = 6
+"""Polls between two looks for bursts."""
+
 Flags = NDArray[np.bool_]
 
 
@@ -40,19 +43,19 @@ class GuardedEvidence:
         self._window_seconds = care.levels.burst_window_seconds
         self._began = np.full(care.batch, -np.inf)
         self._clumped, self._known = np.zeros((2, care.batch), dtype=bool)
-        self._settle()
+        self._polls = 0
+        self._settle(afresh=True)
 
     def normal(self, requests: ArrayLike, events: ArrayLike) -> None:
         """Add one poll of the baseline from before the ramp."""
         self._guard.add(requests, events)
-        self._settle()
 
     def start_stage(self, hold_seconds: float = np.inf) -> None:
         """Begin the copy that starts at this stage; a burst is taken to last at most a tenth of ``hold_seconds``."""
         self._process.start_stage()
         self._window_seconds = min(self._care.levels.burst_window_seconds, hold_seconds / 10)
         self._began[:] = -np.inf
-        self._settle()
+        self._settle(afresh=True)
 
     def compare(self, *strata: Counts, at: float = 0.0) -> None:
         """Add one poll of both sides, which ended at ``at`` seconds."""
@@ -60,16 +63,17 @@ class GuardedEvidence:
             due = ~self._known & ~self._clumped | (at - self._began >= self._window_seconds - 1e-6)
             self._process.close_window(due)
             self._began = np.where(due, at, self._began)
-            self._settle()
+            self._polls += 1
+            self._settle(afresh=self._polls % _LOOK_EVERY == 0)
         self._process.update(*strata)
         self._guard.add(sum(_array(c.base_requests) for c in strata), sum(_array(c.base_events) for c in strata))
 
-    def _settle(self) -> None:
-        """What the next window may be worth, from what the baseline has shown so far."""
+    def _settle(self, *, afresh: bool) -> None:
+        """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts."""
         if self._care.levels.bursts is Bursts.IGNORE:
             return
-        always = self._care.levels.bursts is Bursts.GUARD
-        self._clumped = self._guard.clumped | always
+        if afresh:
+            self._clumped = self._guard.clumped | (self._care.levels.bursts is Bursts.GUARD)
         self._known = self._guard.known
         unknown = np.where(self._known, np.inf, np.log(POLL_WORTH))
         self._process.log_cap = np.where(self._clumped, np.log(WORTH), unknown)

@@ -9,6 +9,7 @@ from pytest_canary.gates import sentences as say
 from pytest_canary.gates.evidence import RateEvidence, Strata
 from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.frozen import Frozen, highest
+from pytest_canary.gates.noise import below_floor
 from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
@@ -35,10 +36,11 @@ class RelativeRate:
         self._rollout = (Reading(), Reading())
 
     def capture(self, baseline: Reading) -> str | None:
-        """Learn what is normal before the ramp; nothing about a rate can be unresolvable."""
+        """Learn what is normal before the ramp; returns what is wrong when the gate lies below the noise."""
         if self._evidence.lane:
             self._evidence.lane.expect(baseline.rate or 0.0)
-        return None
+        ratio = self._gate.limits.ratio if self._kind == "ratio" else None
+        return below_floor(baseline, ratio, self._gate.canaries)
 
     def normal(self, baseline: Reading) -> None:
         """Add one poll of the baseline from before the ramp."""

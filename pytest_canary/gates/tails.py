@@ -11,11 +11,16 @@ from pytest_canary.gates.edges import Edge, edge, levels, tail_of
 from pytest_canary.gates.evidence import Strata, TailEvidence
 from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.frozen import Frozen, highest
+from pytest_canary.gates.noise import below_floor
 from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
 from pytest_canary.stats.ratio import Counts
+
+
+_AS_ASKED = 0.02
+"""A margin as near to the one that was asked for is not worth a line."""
 
 
 class RelativeTail:
@@ -40,6 +45,10 @@ class RelativeTail:
                 found = self._choose(baseline, limits)
                 if isinstance(found, str):
                     return found
+                ratio = limits.ratio if self._kind == "ratio" else None
+                noisy = below_floor(baseline, ratio, self._gate.canaries, found[-1])
+                if noisy:
+                    return noisy
         self._captured, self._levels = baseline, levels(baseline)
         weights = [weight for _, weight in self._levels]
         self._evidence = TailEvidence(
@@ -53,6 +62,16 @@ class RelativeTail:
         slow = [baseline.above(bound) for bound, _ in self._levels]
         if self._evidence is not None and None not in slow:
             self._evidence.normal(baseline.requests, [count or 0.0 for count in slow])
+
+    def note(self) -> str:
+        """What is really judged where the buckets do not have the asked margin; empty where they do."""
+        chosen = self._choose(self._captured, self._gate.limits) if self._gate.limits.ratio else ""
+        if isinstance(chosen, str) or self._kind != "ratio":
+            return ""
+        asked, real = self._gate.limits.ratio or 0.0, chosen[-1].high / chosen[-1].low
+        if abs(real / asked - 1) < _AS_ASKED:
+            return ""
+        return f"{self._gate.name} is judged at {real:.3g}x, not {asked:g}x: the next bucket boundary lies there"
 
     def _choose(self, baseline: Reading, limits: Limits) -> tuple[Edge, ...] | str:
         found = [edge(baseline, q, limits, self._kind, self._gate.metric) for q in self._quantiles]

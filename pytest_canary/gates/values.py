@@ -205,6 +205,8 @@ class Gate:
     """The share of the budget that this gate itself asks for; None takes part in the sharing."""
     design_effect: float = 1.0
     """How many times more its counts vary than chance has it, where that is known; evidence is divided by it."""
+    canaries: int = 2
+    """How many replicas the canary is taken to have when the gate is held against the stable build's own noise."""
     by: tuple[str, ...] = ()
     """Labels within whose values like is compared with like, such as ``model``."""
 

@@ -70,6 +70,11 @@ class Watch:
         for rule in self._rules.values():
             rule.normal(baseline)
 
+    def notes(self) -> list[str]:
+        """What a person should know about how this gate is judged."""
+        noted = [rule.note() for rule in self._rules.values() if isinstance(rule, RelativeTail)]
+        return [note for note in noted if note]
+
     def start_stage(self, window: Window) -> None:
         """Begin a stage; what was counted for the one before stays only as evidence."""
         self._window = window

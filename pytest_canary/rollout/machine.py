@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
-from pytest_canary.errors import AdapterError, CanaryError, NotStarted
+from pytest_canary.errors import AdapterError, CanaryError, NoData, NotStarted
 from pytest_canary.outcome import End, Outcome, Row
 from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Ledger, Revision, Role, Seen, World
@@ -153,9 +153,17 @@ class Rollout:
                 raise NotStarted(f"build: {' '.join(self.plan.build)} exited with {done.returncode}: {said[-1]}")
             step.text = " ".join(self.plan.build)
 
+    def _foresee(self) -> None:
+        """A gate that nobody could judge is an error before anything is deployed, where enough was counted to tell."""
+        with suppress(NoData):
+            counted = self.world.source.poll([Role.BASELINE]).get(Role.BASELINE)
+            if counted and counted.counters.get("requests", 0.0) >= self.plan.baseline_requests:
+                self.judge.foresee(counted)
+
     def deploy(self) -> None:
         """Start the canary beside the stable build, with no traffic."""
         with self.book.step("deploy") as step:
+            self._foresee()
             self.book.note("deploy", canary=self.canary.to_data(), stable=self.stable.to_data())
             self._enter(State.DEPLOYED)
             seconds = deploy(self.world, self.canary, self.plan.ready_seconds, self.book.listener.tick)
@@ -187,6 +195,8 @@ class Rollout:
             captured = replace(window, model=model)
             self.judge.capture(captured.counted, captured.polls)
             step.text = f"{captured}; at this traffic {', '.join(fits(plan.stages, captured.rate))}"
+        for note in self.judge.notes():
+            self.book.listener.said(note)
         self.captured = captured
         self._enter(State.BASELINED)
         return captured

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,7 @@ def not_worse_than(ratio: float) -> Array:
     return weights(ratio / 1.05 > RATIOS, -np.abs(LOG_RATIOS) / 0.35)
 
 
+@cache
 def around_one(scale: float) -> Array:
     """Laplace weights on log r, centred at "the same build"."""
     return weights(RATIOS > 0, -np.abs(LOG_RATIOS) / scale)

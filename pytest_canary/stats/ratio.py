@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -62,16 +63,22 @@ class _Windowed:
         self._banked = np.zeros((weights.size, batch))
         self._window = np.zeros((batch, RATIOS.size))
         self._begun = 0
+        self._known: Array | None = None
         self.log_cap: Array = np.full(batch, np.inf)
         """The most that the open window may add to the log evidence, one per rollout; set it before the counts come."""
 
     def update(self, *strata: Counts) -> None:
         """Add one poll: counts of all requests, or of each stratum apart."""
+        self._known = None
         for counts in strata:
-            self._window += (log_likelihood(counts) - log_likelihood(counts, self._r0)) / self._phi
+            gained = log_likelihood(counts)
+            if self._r0[0] != 1.0:  # at ratio 1 the likelihood is 1
+                gained = gained - log_likelihood(counts, self._r0)
+            self._window += gained / self._phi
 
     def close_window(self, which: NDArray[np.bool_] | None = None) -> None:
         """Bank what the window has gained, and begin another; in all rollouts, or in those of ``which``."""
+        self._known = None
         closed = np.ones(self._window.shape[0], dtype=bool) if which is None else which
         gained, begun = logsumexp(self._posterior + self._window), slice(0, self._begun)
         self._banked[begun] += np.where(closed, np.minimum(gained, self.log_cap), 0.0)[begun]
@@ -81,10 +88,12 @@ class _Windowed:
     @property
     def log_e(self) -> Array:
         """Log evidence, one per rollout; ``log(1/alpha)`` convicts at level alpha."""
-        copies = self._banked.copy()
-        begun = slice(0, self._begun)
-        copies[begun] += np.minimum(logsumexp(self._posterior[begun] + self._window), self.log_cap)
-        return logsumexp(self._weights + copies, axis=0)
+        if self._known is None:
+            copies = self._banked.copy()
+            begun = slice(0, self._begun)
+            copies[begun] += np.minimum(logsumexp(self._posterior[begun] + self._window), self.log_cap)
+            self._known = logsumexp(self._weights + copies, axis=0)
+        return self._known
 
 
 class RatioEvidence(_Windowed):
@@ -113,6 +122,7 @@ class Restarting(_Windowed):
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
         self.close_window()
+        self._known = None
         self._begun = min(self._begun + 1, self._weights.size)
 
 
@@ -124,14 +134,17 @@ class RatioPosterior:
         self._total = np.zeros((batch, RATIOS.size))
         self._starts: list[Array] = []
         self._phi = max(phi, 1.0)
+        self._known: dict[tuple[float, float], Array] = {}
 
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
+        self._known.clear()
         if len(self._starts) < self._weights.size:
             self._starts.append(self._total.copy())
 
     def update(self, *strata: Counts) -> None:
         """Add one poll to every copy."""
+        self._known.clear()
         for counts in strata:
             self._total += log_likelihood(counts) / self._phi
 
@@ -147,7 +160,13 @@ class RatioPosterior:
 
         ``scale`` of the prior on log r; by default .86 log(gate), which puts .15 of it above the gate.
         """
-        joint = self._over_starts(around_one(scale or 0.86 * np.log(max(gate, 1.02))))
+        scale = scale or 0.86 * log(max(gate, 1.02))
+        if (gate, scale) not in self._known:
+            self._known[gate, scale] = self._odds(gate, scale)
+        return self._known[gate, scale]
+
+    def _odds(self, gate: float, scale: float) -> Array:
+        joint = self._over_starts(around_one(scale))
         everything = logsumexp(logsumexp(joint), axis=0)
         above = gate * 1.0001 < RATIOS
         return np.exp(logsumexp(logsumexp(joint[..., above]), axis=0) - everything) if above.any() else 0 * everything

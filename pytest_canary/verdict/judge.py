@@ -52,6 +52,23 @@ class Judge:
         for watch in self._watches:
             self._capture(watch)
 
+    def foresee(self, baseline: Sample) -> None:
+        """See from what the stable build has counted so far whether every gate can be judged; nothing is kept.
+
+        Raises:
+            BaselineFailed: one cannot, whatever the canary does.
+
+        """
+        from pytest_canary.gates.watch import Watch
+
+        wrong = [unresolved(Watch(watch.gate, self._stages), baseline) for watch in self._watches]
+        if any(wrong):
+            raise BaselineFailed("; ".join(one for one in wrong if one))
+
+    def notes(self) -> list[str]:
+        """How gates are judged where that is not just as they were written."""
+        return [note for watch in self._watches for note in watch.notes()]
+
     def _capture(self, watch: Watch) -> None:
         from pytest_canary.verdict.readings import reading_of
 
