@@ -19,6 +19,7 @@ class Errors:
     ``stage`` has one entry per poll: the index of the stage it belongs to.  All counts have shape (rollouts, polls)
     and are what was counted in that poll alone, never cumulative.  With replicas, ``replica_requests`` and
     ``replica_errors`` have shape (rollouts, polls, replicas), and the first ``canaries[poll]`` of them are the canary's.
+    ``captured_...`` is the baseline alone before the ramp, shape (rollouts, polls before).
     """
 
     poll_seconds: float
@@ -30,13 +31,15 @@ class Errors:
     replica_requests: Floats | None = None
     replica_errors: Floats | None = None
     canaries: Ints | None = None
+    captured_requests: Floats | None = None
+    captured_errors: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Latency:
     """Latencies of one batch as counts per bucket, shape (rollouts, polls, buckets); one bucket more than ``bounds``.
 
-    ``captured`` has shape (rollouts, buckets): the baseline's counts before the ramp.
+    ``captured`` has shape (rollouts, polls before, buckets): the baseline's counts before the ramp.
     """
 
     poll_seconds: float

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from pytest_canary.gates.guarded import Care, Flags, GuardedEvidence, proof_of
 from pytest_canary.gates.lane import Lane
 from pytest_canary.gates.values import Levels
+from pytest_canary.stats.burst import WORTH
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import Counts, RatioEvidence, RatioPosterior
 
@@ -61,10 +62,10 @@ class RateEvidence:
         if self.lane:
             self.lane.update(requests, events)
 
-    def compare(self, strata: Strata, at: float = 0.0) -> None:
-        """Add one poll of both sides, which ended at ``at`` seconds."""
+    def compare(self, strata: Strata, at: float = 0.0, guard: bool = True) -> None:
+        """Add one poll of both sides, which ended at ``at`` seconds; no ``guard`` where replicas look out for bursts."""
         counts = tuple(_each(strata))
-        self.worse.compare(*counts, at=at)
+        self.worse.compare(*counts, at=at, guard=guard)
         self.posterior.update(*counts)
         self.proof.update(*counts)
 
@@ -76,10 +77,17 @@ class RateEvidence:
         """Whether evidence and ``odds`` of "worse than the gate" fail the canary."""
         return np.asarray(self.harmful() & (np.asarray(odds) >= self._levels.odds))
 
-    def broken(self, compared: bool = True) -> Flags:
-        """Whether the catastrophe lane stops the canary."""
+    def broken(self, compared: bool = True, agreed: ArrayLike = True) -> Flags:
+        """Whether the catastrophe lane stops the canary.
+
+        Where the baseline's own errors come in bursts, one burst must not do it: then it takes two windows of
+        evidence, and what the replicas say (``agreed``).
+        """
         worse = self.worse.log_e
-        return self.lane.fires(worse if compared else None) if self.lane else np.zeros(worse.shape, dtype=bool)
+        if self.lane is None:
+            return np.zeros(worse.shape, dtype=bool)
+        lasting = np.asarray(agreed) & (worse >= 2 * np.log(WORTH))
+        return self.lane.fires(worse if compared else None) & (~self.worse.clumped | lasting | (not compared))
 
 
 class TailEvidence:
@@ -129,6 +137,7 @@ class TailEvidence:
         tails: Sequence[Strata],
         at: float = 0.0,
         proofs: Sequence[Strata] | None = None,
+        guard: bool = True,
     ) -> None:
         """Add one poll, which ended at ``at`` seconds.
 
@@ -136,7 +145,7 @@ class TailEvidence:
         ``proofs`` the same at the limit that this stage must prove, where that is another.
         """
         for process, strata in zip(self._worse, levels, strict=True):
-            process.compare(*_each(strata), at=at)
+            process.compare(*_each(strata), at=at, guard=guard)
         for posterior, strata in zip(self._tails, tails, strict=True):
             posterior.update(*_each(strata))
         for proof, strata in zip(self._proofs, tails if proofs is None else proofs, strict=True):

@@ -43,7 +43,7 @@ class GuardedEvidence:
         self._window_seconds = care.levels.burst_window_seconds
         self._began = np.full(care.batch, -np.inf)
         self._clumped, self._known = np.zeros((2, care.batch), dtype=bool)
-        self._polls = 0
+        self._polls, self._guarded = 0, True
         self._settle(afresh=True)
 
     def normal(self, requests: ArrayLike, events: ArrayLike) -> None:
@@ -57,8 +57,9 @@ class GuardedEvidence:
         self._began[:] = -np.inf
         self._settle(afresh=True)
 
-    def compare(self, *strata: Counts, at: float = 0.0) -> None:
-        """Add one poll of both sides, which ended at ``at`` seconds."""
+    def compare(self, *strata: Counts, at: float = 0.0, guard: bool = True) -> None:
+        """Add one poll of both sides, which ended at ``at`` seconds; no ``guard`` where replicas look out for bursts."""
+        self._guarded = guard
         if self._care.levels.bursts is not Bursts.IGNORE:
             due = ~self._known & ~self._clumped | (at - self._began >= self._window_seconds - 1e-6)
             self._process.close_window(due)
@@ -76,7 +77,8 @@ class GuardedEvidence:
             self._clumped = self._guard.clumped | (self._care.levels.bursts is Bursts.GUARD)
         self._known = self._guard.known
         unknown = np.where(self._known, np.inf, np.log(POLL_WORTH))
-        self._process.log_cap = np.where(self._clumped, np.log(WORTH), unknown)
+        limited = np.where(self._clumped, np.log(WORTH), unknown)
+        self._process.log_cap = limited if self._guarded else np.full_like(limited, np.inf)
 
     @property
     def clumped(self) -> Flags:

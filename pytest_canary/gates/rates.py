@@ -66,7 +66,7 @@ class RelativeRate:
 
     def compare(self, canary: Reading, baseline: Reading, at: float) -> None:
         """Add what both sides counted since the last comparison, which ended at ``at``."""
-        self._evidence.compare(_strata(canary, baseline), at)
+        self._evidence.compare(_strata(canary, baseline), at, guard=not self._opinion.asked)
         self._opinion.add(canary, baseline, events_of, at)
         self._rollout = (self._rollout[0] + canary, self._rollout[1] + baseline)
 
@@ -93,7 +93,7 @@ class RelativeRate:
         )  # fmt: skip
 
     def _status(self, odds: float, there: bool, canary: Reading, baseline: Reading) -> tuple[Status, By | None, str]:
-        if self._evidence.broken(self._compared)[0]:
+        if self._evidence.broken(self._compared, self._opinion.agrees)[0]:
             return Status.FAIL, By.CATASTROPHE, "; " + self._broken
         convicted = self._convicted(odds, canary, baseline)
         if convicted is not None and self._opinion.agrees:

@@ -119,7 +119,9 @@ class RelativeTail:
         tails = [_over(pairs, each.high, each.low) for each in self._edges]
         proofs = [_over(pairs, each.high, each.low) for each in self._proof_edges]
         if None not in same and None not in tails and None not in proofs:
-            self._evidence.compare([c for c in same if c], [c for c in tails if c], at, [c for c in proofs if c])
+            whole = ([c for c in counted if c] for counted in (same, tails, proofs))
+            levels_now, tails_now, proofs_now = whole
+            self._evidence.compare(levels_now, tails_now, at, proofs_now, guard=not self._opinion.asked)
             self._opinion.add(canary, baseline, lambda side: side.above(self._edges[0].low), at)
 
     def _slow(self, canary: Reading) -> list[float] | None:
