@@ -82,6 +82,10 @@ class Plan:
     bake_seconds: float = 0.0
     holdback: float = 0.0
     """Share that stays on the baseline at the 100 % stage."""
+    control: bool = False
+    """Whether a fresh copy of the stable build runs beside the canary, with as much traffic."""
+    young_seconds: float = 120.0
+    """How long after each shift gates compare with that copy alone."""
     same_model: bool = True
     stated_models: tuple[str | None, str | None] = (None, None)
     """Model versions of baseline and canary, where the file states them."""
@@ -106,6 +110,11 @@ class Plan:
             else f"canary stages {ladder}",
             f"canary gates {gates}; and {len(self.required_tests)} tests at stages",
         ]
+        if self.control:
+            lines.append(
+                "canary control: a fresh copy of the stable build takes as much traffic as the canary; gates compare "
+                f"with it for {self.young_seconds:g} s after each shift, then with all of the stable build"
+            )
         lines += [f"canary set by --canary-set {override}" for override in self.overrides]
         lines += [f"canary warning: {warning}" for warning in self.warnings]
         return lines
@@ -266,6 +275,8 @@ def make_plan(
         ready_seconds=top.ready_timeout,
         bake_seconds=top.bake,
         holdback=top.holdback,
+        control=top.control.wanted,
+        young_seconds=top.control.young,
         same_model=top.same_model,
         stated_models=(top.model.baseline, top.model.canary or top.canary.model),
         build=tuple(top.build),
@@ -304,9 +315,8 @@ def _change(top: Document) -> Change:
 
 def _refuse_what_is_not_built(spec: Spec) -> None:
     top = spec.document
-    for key, asked in (("control", top.control), ("canary.patch", top.canary.patch)):
-        if asked:
-            raise SpecError(f"{spec.where(key)}: `{key}` is not supported yet; take it out")
+    if top.canary.patch:
+        raise SpecError(f"{spec.where('canary.patch')}: `canary.patch` is not supported yet; take it out")
     if top.baseline.revision != "stable":
         raise SpecError(f"{spec.where('baseline.revision')}: found {top.baseline.revision!r}, expected stable")
 

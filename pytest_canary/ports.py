@@ -53,11 +53,14 @@ class Revision:
     image: str
     digest: str
     change: Change = Change()
+    copy: str = ""
+    """Name of a copy that runs beside the original, such as ``control``; empty for the original."""
 
     @property
     def pin(self) -> str:
         """Twelve hex digits that name digest, model and configuration together (not the number of replicas)."""
         named = [self.digest, sorted(self.change.env), self.change.args, self.change.model]
+        named += [self.copy] if self.copy else []
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
     @property
@@ -70,7 +73,8 @@ class Revision:
         """Plain values for a :class:`Fact`; :meth:`from_data` reads them back."""
         change = self.change
         named = {"env": dict(change.env), "args": list(change.args), "model": change.model, "replicas": change.replicas}
-        return {"image": self.image, "digest": self.digest, "change": named, "pin": self.pin}
+        copy = {"copy": self.copy} if self.copy else {}
+        return {"image": self.image, "digest": self.digest, "change": named, "pin": self.pin, **copy}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Revision:
@@ -82,10 +86,10 @@ class Revision:
             named.get("model"),
             named.get("replicas"),
         )
-        return cls(data["image"], data["digest"], change)
+        return cls(data["image"], data["digest"], change, data.get("copy", ""))
 
     def __str__(self) -> str:
-        return f"{self.image} ({self.pin})"
+        return f"{self.image} ({self.copy + ' ' if self.copy else ''}{self.pin})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _stay(hand: Hand, good: Revision) -> None:
     """Leave the present build with all the traffic; what cannot be put right now is left to ``recover``."""
     try:
         cut(hand.world().router, hand.clock)
-        unload(hand.world(), good)
+        unload(hand.world(), Role.CANARY, good)
         hand.note("settled", run=hand.run, end="not reverted")
     except (CanaryError, OSError) as error:
         say(f"  {error}; type `{hand.place.command('recover')}`")

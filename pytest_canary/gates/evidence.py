@@ -63,7 +63,7 @@ class RateEvidence:
             self.lane.update(requests, events)
 
     def compare(self, strata: Strata, at: float = 0.0, guard: bool = True) -> None:
-        """Add one poll of both sides, which ended at ``at`` seconds; no ``guard`` where replicas look out for bursts."""
+        """Add one poll of both sides, which ended at ``at`` s; no ``guard`` where replicas look out for bursts."""
         counts = tuple(_each(strata))
         self.worse.compare(*counts, at=at, guard=guard)
         self.posterior.update(*counts)
@@ -87,7 +87,8 @@ class RateEvidence:
         if self.lane is None:
             return np.zeros(worse.shape, dtype=bool)
         lasting = np.asarray(agreed) & (worse >= 2 * np.log(WORTH))
-        return self.lane.fires(worse if compared else None) & (~self.worse.clumped | lasting | (not compared))
+        spared = self.worse.clumped & ~lasting & compared
+        return np.asarray(self.lane.fires(worse if compared else None) & ~spared)
 
 
 class TailEvidence:

@@ -58,7 +58,7 @@ class GuardedEvidence:
         self._settle(afresh=True)
 
     def compare(self, *strata: Counts, at: float = 0.0, guard: bool = True) -> None:
-        """Add one poll of both sides, which ended at ``at`` seconds; no ``guard`` where replicas look out for bursts."""
+        """Add one poll of both sides, which ended at ``at`` s; no ``guard`` where replicas look out for bursts."""
         self._guarded = guard
         if self._care.levels.bursts is not Bursts.IGNORE:
             due = ~self._known & ~self._clumped | (at - self._began >= self._window_seconds - 1e-6)

@@ -27,8 +27,9 @@ def below_floor(baseline: Reading, ratio: float | None, canaries: int, edge: Edg
         return None
     works = round(floor * _ROUND_UP + 0.05, 1)
     return (
-        f"the {len(sides)} replicas of the stable build differ so much among themselves that {canaries} of them reach "
-        f"{floor:.2g}x by chance, and the gate is {ratio:g}x; write `ratio: {works:g}`, or give the canary more replicas"
+        f"the {len(sides)} replicas of the stable build differ so much among themselves that {canaries} of them "
+        f"reach {floor:.2g}x by chance, and the gate is {ratio:g}x; write `ratio: {works:g}`, or give the canary more "
+        "replicas"
     )
 
 

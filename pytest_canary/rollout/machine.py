@@ -16,7 +16,7 @@ from pytest_canary.recording import Recording
 from pytest_canary.rollout.book import Book, Listener
 from pytest_canary.rollout.traffic import Traffic
 from pytest_canary.steps.baseline import Baseline, capture, fits, same_model
-from pytest_canary.steps.deploy import deploy, open_world
+from pytest_canary.steps.deploy import control_of, deploy, open_world
 from pytest_canary.steps.promote import hand_over, retire
 from pytest_canary.steps.restore import OWN_KINDS, Restored, Unfinished, restore, unfinished
 from pytest_canary.steps.rollback import Drained, drain, serves, unload
@@ -73,6 +73,7 @@ class Rollout:
         """What an earlier, killed run had left."""
         self._stable: Revision | None = None
         self._canary: Revision | None = None
+        self._control: Revision | None = None
         self._unload_seconds: float | None = None
         self._began = world.clock.wall()
 
@@ -164,10 +165,17 @@ class Rollout:
         """Start the canary beside the stable build, with no traffic."""
         with self.book.step("deploy") as step:
             self._foresee()
-            self.book.note("deploy", canary=self.canary.to_data(), stable=self.stable.to_data())
+            beside = {Role.CANARY: self.canary}
+            if self.plan.control:
+                self._control = beside[Role.CONTROL] = control_of(self.stable, self.canary)
+            named = {str(role): revision.to_data() for role, revision in beside.items()}
+            self.book.note("deploy", stable=self.stable.to_data(), **named)
             self._enter(State.DEPLOYED)
-            seconds = deploy(self.world, self.canary, self.plan.ready_seconds, self.book.listener.tick)
-            step.text = f"{self.canary} ready at zero traffic after {seconds:.1f} s"
+            said = []
+            for role, revision in beside.items():
+                seconds = deploy(self.world, role, revision, self.plan.ready_seconds, self.book.listener.tick)
+                said.append(f"{revision} ready at zero traffic after {seconds:.1f} s")
+            step.text = "; ".join(said)
 
     def smoke(self) -> Smoked:
         """Ask the canary directly; no user is involved."""
@@ -180,11 +188,17 @@ class Rollout:
     def warm(self) -> Warmed:
         """Warm the canary with requests that are never counted."""
         with self.book.step("warmup") as step:
-            warmed = warm(self.world.probe, self.address, self.plan.warmup, self.world.clock, self.book.listener.tick)
-            step.text = str(warmed)
+            said = []
+            if self._control is not None:
+                said = [f"control: {self._warm(self.world.platform.address(self._control))}"]
+            warmed = self._warm(self.address)
+            step.text = "; ".join([str(warmed), *said])
         self.warmed = warmed
         self._enter(State.WARM)
         return warmed
+
+    def _warm(self, address: str) -> Warmed:
+        return warm(self.world.probe, address, self.plan.warmup, self.world.clock, self.book.listener.tick)
 
     def baseline(self) -> Baseline:
         """Read what is normal, and refuse to compare two model versions."""
@@ -218,12 +232,26 @@ class Rollout:
         if self.state in CANARY_RUNS:
             self.book.attempt("drain", self._drain)
             drained_at = self.world.clock.now()
-            self.book.attempt("unload", lambda: unload(self.world, self.canary), vital=True)
+            self.book.attempt("unload", lambda: unload(self.world, Role.CANARY, self.canary), vital=True)
             self._unload_seconds = self.world.clock.now() - drained_at
+            self._dismiss_control()
         if met:
             self.book.attempt("stable", lambda: serves(self.world, self.stable), vital=True)
         seconds = self.world.clock.now() - began
         return self._end(End.ROLLED_BACK if met else End.NOT_STARTED, met.why if met else why, seconds)
+
+    def _dismiss_control(self) -> None:
+        """The copy of the stable build has no traffic any more: let it finish, and stop it."""
+        control, tick = self._control, self.book.listener.tick
+        if control is None:
+            return
+
+        def dismiss() -> None:
+            drained = drain(self.world.router, Role.CONTROL, self.world.clock, self.plan.drain_seconds, tick)
+            self._count_what_was_cut(drained)
+            unload(self.world, Role.CONTROL, control)
+
+        self.book.attempt("unload control", dismiss, vital=True)
 
     def _drain(self) -> None:
         clock, limit = self.world.clock, self.plan.drain_seconds
@@ -256,6 +284,7 @@ class Rollout:
         self._stable = stable
         self.book.safely_note("retire", pin=old.pin)
         retired_at = self.world.clock.now()
+        self._dismiss_control()
         self.book.attempt("retire", lambda: self._retire(old, stable), vital=True)
         if self.drained is not None:
             self._unload_seconds = self.world.clock.now() - retired_at - self.drained.seconds

@@ -78,12 +78,13 @@ class Traffic:
                 stage.index,
                 at=self._world.clock.now(),
                 share=weights[Role.CANARY],
-                compared=weights[Role.BASELINE] > 0,
+                compared=any(share > 0 for role, share in weights.items() if role is not Role.CANARY),
                 hold_seconds=stage.hold_seconds,
                 min_requests=stage.min_requests,
                 samples=before,
                 label=str(stage),
                 allowance=stage.allowance,
+                young_seconds=self._plan.young_seconds if self._plan.control else 0.0,
             )
             self._world.router.set_weights(weights)
             self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
@@ -110,6 +111,10 @@ class Traffic:
                     raise
                 tick(f"the source to answer: {error}")
                 clock.sleep(self._plan.poll_seconds)
+
+    @property
+    def _roles(self) -> list[Role]:
+        return [Role.BASELINE, *([Role.CONTROL] if self._plan.control else []), Role.CANARY]
 
     def _in_flight(self) -> int:
         with self._lock, suppress(AdapterError):
@@ -169,7 +174,7 @@ class Traffic:
                 return
             now = self._world.clock.now()
             try:
-                samples, self._blind = self._world.source.poll([Role.BASELINE, Role.CANARY]), ""
+                samples, self._blind = self._world.source.poll(self._roles), ""
             except NoData as error:
                 samples, self._blind = {}, str(error)
             self._last.update(samples)

@@ -121,6 +121,13 @@ class CanaryEntry(Model):
     patch: dict[str, Any] | None = None
 
 
+class ControlEntry(Model):
+    """A fresh copy of the stable build to compare with while pods are young."""
+
+    wanted: Flag = Field(default=True, alias="on")
+    young: Duration = 120.0
+
+
 class ModelsEntry(Model):
     """Model versions that the file states, where the builds do not say."""
 
@@ -153,7 +160,7 @@ class Document(Model):
     ready_timeout: Duration = 300.0
     drain_timeout: Duration = 60.0
     bake: Duration = 0.0
-    control: Flag = False
+    control: ControlEntry = ControlEntry(on=False)
     holdback: Percent = 0.0
     same_model: Flag = True
     model: ModelsEntry = ModelsEntry()

@@ -208,7 +208,7 @@ def _unknown(key: str, known: Sequence[str], where: str) -> str:
 
 def _expand(flat: Branch) -> None:
     """Write the short forms out: ``baseline: stable``, ``warmup: 90s``, ``stages: 5 25 50 100``, ``probe: memory``."""
-    for key, inner in (("baseline", "revision"), ("warmup", "for"), ("evidence", "preset")):
+    for key, inner in (("baseline", "revision"), ("warmup", "for"), ("evidence", "preset"), ("control", "on")):
         value = flat.items.get(key)
         if isinstance(value, Leaf):
             flat.items[key] = Branch({inner: value}, value.where, {inner: value.where})
@@ -300,6 +300,7 @@ def schema() -> dict[str, Any]:
         "stages": short,
         "baseline": {"anyOf": [{"type": "string"}, one["properties"]["baseline"]]},
         "evidence": {"anyOf": [{"type": "string"}, one["properties"]["evidence"]]},
+        "control": {"anyOf": [{"type": "boolean"}, one["properties"]["control"]]},
         "warmup": {"anyOf": [{"type": ["string", "number"]}, one["properties"]["warmup"]]},
         "default_target": {"type": "string"},
         "targets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/target"}},

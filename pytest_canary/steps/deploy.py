@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pytest_canary.errors import AdapterError, NotStarted
 from pytest_canary.ports import Clock, Platform, Revision, Role, World
@@ -59,12 +60,18 @@ def open_world(world: World) -> Revision:
     return stable
 
 
-def deploy(world: World, canary: Revision, ready_seconds: float, tick: Tick) -> float:
-    """Start ``canary`` at zero traffic and return the seconds until it was ready."""
+def control_of(stable: Revision, canary: Revision) -> Revision:
+    """A copy of ``stable``, with as many replicas as ``canary``."""
+    change = replace(stable.change, replicas=canary.change.replicas)
+    return replace(stable, change=change, copy="control")
+
+
+def deploy(world: World, role: Role, revision: Revision, ready_seconds: float, tick: Tick) -> float:
+    """Start ``revision`` at zero traffic, let it stand for ``role``, and return the seconds until it was ready."""
     try:
-        world.platform.deploy(canary)
-        seconds = wait_ready(world.platform, canary, world.clock, ready_seconds, tick)
-        world.router.attach(Role.CANARY, canary, world.platform.address(canary))
+        world.platform.deploy(revision)
+        seconds = wait_ready(world.platform, revision, world.clock, ready_seconds, tick)
+        world.router.attach(role, revision, world.platform.address(revision))
     except AdapterError as error:
-        raise NotStarted(f"{canary.image} could not be deployed: {error}") from error
+        raise NotStarted(f"{revision} could not be deployed: {error}") from error
     return seconds

@@ -33,9 +33,16 @@ class Shifted:
 
 
 def weights_of(plan: Plan, stage: Stage) -> Weights:
-    """The weights of ``stage``; at 100 % the holdback stays on the baseline."""
+    """The weights of ``stage``; at 100 % the holdback stays on the baseline.
+
+    A control has as much as the canary while both have room, above 50 % what is left, and nothing at 100 %.
+    """
     canary = min(stage.weight, 1.0 - plan.holdback)
-    return {Role.BASELINE: 1.0 - canary, Role.CANARY: canary}
+    left = 1.0 - canary
+    if not plan.control:
+        return {Role.BASELINE: left, Role.CANARY: canary}
+    control = 0.0 if stage.weight >= 1.0 else min(canary, left)
+    return {Role.BASELINE: left - control, Role.CONTROL: control, Role.CANARY: canary}
 
 
 def pace_of(plan: Plan) -> float:

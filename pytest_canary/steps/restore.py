@@ -22,6 +22,7 @@ class Unfinished:
     keep: bool
     stable: Revision | None
     canary: Revision | None
+    control: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,20 @@ class Restored:
 def unfinished(facts: Sequence[Fact]) -> Unfinished | None:
     """Return the run that ``facts`` tell the beginning of but not the end, if any."""
     begun: Fact | None = None
-    stable = canary = None
+    stable = canary = control = None
     for fact in facts:
         if fact.kind == "run":
-            begun, stable, canary = fact, None, None
+            begun, stable, canary, control = fact, None, None, None
         elif fact.kind == "settled":
             begun = None
         elif fact.kind == "deploy":
             canary = Revision.from_data(fact.data["canary"])
             stable = Revision.from_data(fact.data["stable"])
+            control = Revision.from_data(fact.data["control"]) if "control" in fact.data else None
     if begun is None:
         return None
     data = begun.data
-    return Unfinished(data.get("run", "?"), data.get("image", "?"), bool(data.get("keep")), stable, canary)
+    return Unfinished(data.get("run", "?"), data.get("image", "?"), bool(data.get("keep")), stable, canary, control)
 
 
 def restore(world: World, left: Unfinished, drain_seconds: float, tick: Tick) -> Restored:
@@ -77,7 +79,10 @@ def restore(world: World, left: Unfinished, drain_seconds: float, tick: Tick) ->
     cut(world.router, world.clock)
     drained = drain(world.router, Role.CANARY, world.clock, drain_seconds, tick)
     world.router.detach(Role.CANARY)
-    others = tuple(r for r in (left.canary, left.stable) if r is not None and r.pin != stable.pin)
+    if left.control is not None:
+        drain(world.router, Role.CONTROL, world.clock, drain_seconds, tick)
+        world.router.detach(Role.CONTROL)
+    others = tuple(r for r in (left.canary, left.control, left.stable) if r is not None and r.pin != stable.pin)
     for revision in others:
         world.platform.remove(revision)
     return Restored(left, stable, others, drained)

@@ -89,7 +89,7 @@ def serves(world: World, stable: Revision) -> None:
         world.clock.sleep(PACE_SECONDS)
 
 
-def unload(world: World, canary: Revision) -> None:
-    """Take the drained ``canary`` out of the router and stop it."""
-    world.router.detach(Role.CANARY)
-    world.platform.remove(canary)
+def unload(world: World, role: Role, revision: Revision) -> None:
+    """Take the drained ``revision`` out of the router, where it stands for ``role``, and stop it."""
+    world.router.detach(role)
+    world.platform.remove(revision)

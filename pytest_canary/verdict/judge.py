@@ -91,17 +91,20 @@ class Judge:
         samples: Mapping[Role, Sample],
         label: str = "",
         allowance: float = 1.0,
+        young_seconds: float = 0.0,
     ) -> None:
         """Begin the stage ``index``: its traffic was set at ``at``, ``samples`` are the counters from which it counts.
 
         ``compared`` says whether the baseline serves beside the canary; ``label`` stands in sentences, the share by
         default; ``allowance`` is how many times what a gate allows proof must exclude at this stage.
+        For ``young_seconds`` after ``at`` gates compare with the control alone, where there is one.
         """
         before = self._stage
-        if before is not None and before.compared and before.total(Role.BASELINE).counters.get("requests"):
-            self._frozen = before.total(Role.BASELINE)
+        if before is not None and before.compared and before.normal.counters.get("requests"):
+            self._frozen = before.normal
         label = label or f"{share * 100:g}%"
         self._stage = StageTally(index, at, share, compared, hold_seconds, min_requests, label, samples, allowance)
+        self._stage.young_until = at + young_seconds
         self._split = None
         for watch in self._watches:
             self._enter(watch, self._stage)
@@ -135,7 +138,7 @@ class Judge:
         if stage is not None:
             self._enter(watch, stage)
             for since, seen_at, increments in stage.polls:
-                _feed(watch, increments, since, seen_at)
+                _feed(watch, stage.compared_with(increments, seen_at), increments, since, seen_at)
 
     def observe(self, samples: Mapping[Role, Sample], at: float) -> None:
         """Take in one poll; before the first stage it is passed over."""
@@ -143,7 +146,7 @@ class Judge:
             return
         since, increments = self._stage.observe(samples, at)
         for watch in self._watches:
-            _feed(watch, increments, since, self._stage.seen_at)
+            _feed(watch, self._stage.compared_with(increments, at), increments, since, self._stage.seen_at)
         if self._split is not None:
             counted = {role: one.counters.get("requests", 0.0) for role, one in increments.items()}
             canary = counted.pop(Role.CANARY, 0.0)
@@ -205,8 +208,11 @@ def _verdict(gate: Gate, stage: StageTally, found: Finding) -> Verdict:
     )  # fmt: skip
 
 
-def _feed(watch: Watch, increments: Mapping[Role, Sample], since: float, at: float) -> None:
+def _feed(watch: Watch, reference: Sample | None, increments: Mapping[Role, Sample], since: float, at: float) -> None:
     from pytest_canary.verdict.readings import reading_of
 
-    read = {role: reading_of(watch.gate, increment) for role, increment in increments.items()}
-    watch.observe(read.get(Role.CANARY), read.get(Role.BASELINE), since, at)
+    canary, baseline = (
+        reading_of(watch.gate, sample) if sample is not None else None
+        for sample in (increments.get(Role.CANARY), reference)
+    )
+    watch.observe(canary, baseline, since, at)

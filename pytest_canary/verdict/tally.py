@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from pytest_canary.ports import Histogram, Role, Sample
+from pytest_canary.ports import NOTHING, Histogram, Role, Sample
 
 _KEPT_POLLS = 5000
 """Polls of one stage that a gate which appears later still gets to see."""
@@ -41,11 +41,26 @@ class StageTally:
     ) -> None:  # fmt: skip
         self.index, self.at, self.share, self.compared = index, at, share, compared
         self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
-        self.allowance = allowance
+        self.allowance, self.young_until = allowance, at
         self.polls: deque[tuple[float, float, Mapping[Role, Sample]]] = deque(maxlen=_KEPT_POLLS)
         self.totals: dict[Role, Sample] = {}
         self._last = {role: sample for role, sample in samples.items() if sample is not None}
         self.seen_at = at
+
+    @property
+    def normal(self) -> Sample:
+        """What all that is no canary counted at this stage."""
+        return _together(self.totals.get(Role.CONTROL), self.total(Role.BASELINE))
+
+    def compared_with(self, increments: Mapping[Role, Sample], at: float) -> Sample | None:
+        """What the canary is compared with: the control alone while pods are young, then all of the stable build.
+
+        A choice from the past, so evidence stays valid.
+        """
+        control, baseline = increments.get(Role.CONTROL), increments.get(Role.BASELINE)
+        if control is None or baseline is None:
+            return control or baseline
+        return control if at <= self.young_until else _together(control, baseline)
 
     @property
     def elapsed(self) -> float:
@@ -85,7 +100,25 @@ def _together(total: Sample | None, increment: Sample) -> Sample:
     names = total.counters.keys() | increment.counters.keys()
     counters = {name: total.counters.get(name, 0.0) + increment.counters.get(name, 0.0) for name in names}
     histograms = {name: _merged(total.histograms.get(name), new) for name, new in increment.histograms.items()}
-    return Sample(increment.at, counters, {**total.histograms, **histograms})
+    strata = {
+        label: _parts_together(total.strata.get(label, NOTHING), increment.strata.get(label, NOTHING))
+        for label in total.strata.keys() | increment.strata.keys()
+    }
+    return Sample(
+        increment.at,
+        counters,
+        {**total.histograms, **histograms},
+        _parts_together(total.replicas, increment.replicas),
+        {**total.gauges, **increment.gauges},
+        strata,
+    )
+
+
+def _parts_together(one: Mapping[str, Sample], other: Mapping[str, Sample]) -> dict[str, Sample]:
+    return {
+        name: _together(one.get(name), other[name]) if name in other else one[name]
+        for name in one.keys() | other.keys()
+    }
 
 
 def _merged(total: Histogram | None, new: Histogram) -> Histogram:

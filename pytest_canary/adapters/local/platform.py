@@ -75,7 +75,8 @@ class LocalPlatform:
         for pin, running in self._running.items():
             # The first that was started: a canary of the same image, whose code has changed, came later.
             same = (running.revision.image, running.revision.change) == (last.image, last.change)
-            if (pin == last.pin or (same and self._remembered is None)) and running.process.ended() is None:
+            same = same and not running.revision.copy and self._remembered is None
+            if (pin == last.pin or same) and running.process.ended() is None:
                 self._stable = running.revision
                 break
 

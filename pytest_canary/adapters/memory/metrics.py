@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_canary.adapters.memory.latency import Latencies
 from pytest_canary.adapters.memory.world import TRAFFIC, MemoryWorld
 from pytest_canary.errors import SourceUnavailable
-from pytest_canary.ports import Fact, Role, Sample, Shared
+from pytest_canary.ports import Fact, Histogram, Role, Sample, Shared
 
 PerTag = float | dict[str, float]
 LATENCY_SECONDS, TTFT_SECONDS = 0.05, 0.02
@@ -35,6 +37,15 @@ class TurnsBad(BaseModel):
     error_rate: float = Field(ge=0, le=1)
 
 
+class Cold(BaseModel):
+    """What is new to users fails more often: from a build's first share of the traffic on, for some seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    seconds: float = Field(gt=0, alias="for")
+    error_rate: float = Field(ge=0, le=1)
+
+
 class MemoryMetricsOptions(BaseModel):
     """What ``metrics: {memory: {...}}`` may say; a number holds for every build, a mapping for the tags it names."""
 
@@ -53,6 +64,14 @@ class MemoryMetricsOptions(BaseModel):
     outage: Outage | None = None
     silent: tuple[str, ...] = ()
     """Tags that no request reaches, whatever their weight."""
+    cold: Cold | None = None
+    """Errors of any build but the one that serves when the source starts, while it is young."""
+    before: float = Field(default=0.0, ge=0)
+    """Requests that the stable build had answered when the source started."""
+    bounds: tuple[float, ...] = ()
+    """Bucket boundaries in seconds, of the usual ones, where a source with coarser buckets is wanted."""
+    replicas: dict[str, int] = Field(default_factory=dict)
+    """Tag -> replicas that are counted apart, all alike."""
     turns_bad: dict[str, TurnsBad] = Field(default_factory=dict)
     """Tag -> when it begins to fail, and how often."""
 
@@ -69,6 +88,8 @@ class MemoryMetrics:
         self._until = self._clock.now()
         self._began: float | None = None
         self._latency, self._ttft = Latencies(), Latencies()
+        self._young: dict[str, float] = {}
+        """Pin -> when it had its first share."""
 
     @classmethod
     def connect(cls, options: MemoryMetricsOptions, shared: Shared) -> MemoryMetrics:
@@ -86,7 +107,14 @@ class MemoryMetrics:
         self._until = self._clock.now()
 
     def start(self) -> None:
-        self._began = self._clock.now() if self._began is None else self._began
+        if self._began is not None:
+            return
+        self._began = self._clock.now()
+        for role, revision in self._world.state.places.items():
+            self._young[revision.pin] = -math.inf
+            counted = self._world.state.counted.setdefault(role, dict.fromkeys(COUNTERS, 0.0))
+            counted["requests"] += self._options.before
+            counted["errors"] += self._options.before * _of(self._options.error_rate, revision.tag, 0.0)
 
     def stop(self) -> None:
         self._began = None
@@ -111,11 +139,19 @@ class MemoryMetrics:
                 continue
             requests = (now - since) * self._options.rate * state.shares[role]
             errors = requests * self._error_rate(revision.tag, self._age(since), self._age(now))
+            if state.shares[role] > 0:
+                errors = max(errors, requests * self._newness(revision.pin, since))
             client_errors = requests * _of(self._options.client_error_rate, revision.tag, 0.0)
             served = self._world.served.setdefault(revision.pin, dict.fromkeys(COUNTERS, 0.0))
             for name, count in zip(COUNTERS, (requests, errors, client_errors), strict=True):
                 counted[name] += count
                 served[name] += count
+
+    def _newness(self, pin: str, since: float) -> float:
+        cold = self._options.cold
+        if cold is None:
+            return 0.0
+        return cold.error_rate if since - self._young.setdefault(pin, since) < cold.seconds else 0.0
 
     def _error_rate(self, tag: str, since: float, until: float) -> float:
         """The mean between two ages; a build may turn bad in between."""
@@ -133,7 +169,35 @@ class MemoryMetrics:
             "latency": self._latency.histogram(role, requests, _of(self._options.latency, tag, LATENCY_SECONDS)),
             "ttft": self._ttft.histogram(role, requests, _of(self._options.ttft, tag, TTFT_SECONDS)),
         }
-        return Sample(self._clock.now(), counters, histograms)
+        if self._options.bounds:
+            histograms = {name: _coarser(one, self._options.bounds) for name, one in histograms.items()}
+        whole = Sample(self._clock.now(), counters, histograms)
+        return replace(whole, replicas=_parts(whole, tag, self._options.replicas.get(tag, 0)))
+
+
+def _coarser(histogram: Histogram, bounds: tuple[float, ...]) -> Histogram:
+    below = [sum(c for c, edge in zip(histogram.counts, histogram.bounds, strict=False) if edge <= b) for b in bounds]
+    counts = [high - low for low, high in pairwise([0.0, *below, histogram.number])]
+    return Histogram(bounds, tuple(counts), histogram.total)
+
+
+def _parts(whole: Sample, tag: str, replicas: int) -> dict[str, Sample]:
+    """Equal parts, in whole numbers; the first have what is left over."""
+
+    def part(count: float, index: int) -> float:
+        return float((count + replicas - 1 - index) // replicas)
+
+    return {
+        f"{tag}-{index}": Sample(
+            whole.at,
+            {name: part(count, index) for name, count in whole.counters.items()},
+            {
+                name: Histogram(one.bounds, tuple(part(count, index) for count in one.counts), one.total / replicas)
+                for name, one in whole.histograms.items()
+            },
+        )
+        for index in range(replicas)
+    }
 
 
 def _of(told: PerTag, tag: str, otherwise: float) -> float:
