@@ -42,9 +42,9 @@ class Timeline:
     stage: Ints
 
     @classmethod
-    def at(cls, rate: float) -> Timeline:
-        """Five minutes a stage, ten where five would not bring the canary 500 requests."""
-        seconds = 300.0 if rate >= 100 else 600.0
+    def at(cls, rate: float, seconds: float | None = None) -> Timeline:
+        """``seconds`` a stage: five minutes, ten where five would not bring the canary 500 requests."""
+        seconds = seconds or (300.0 if rate >= 100 else 600.0)
         return cls(np.repeat(np.arange(len(SHARES)), int(seconds / POLL_SECONDS)))
 
     @property
@@ -58,9 +58,17 @@ class Timeline:
         return np.asarray(CANARIES)[self.stage]
 
 
-def errors(rollouts: int, rate: float, base: float, canary: float, kind: Kind, rng: np.random.Generator) -> Errors:
+def errors(
+    rollouts: int,
+    rate: float,
+    base: float,
+    canary: float,
+    kind: Kind,
+    rng: np.random.Generator,
+    stage_seconds: float | None = None,
+) -> Errors:
     """Requests and errors; ``base`` and ``canary`` are rates of errors, 0..1, ``rate`` requests per second."""
-    timeline = Timeline.at(rate)
+    timeline = Timeline.at(rate, stage_seconds)
     before = int(CAPTURED_SECONDS / POLL_SECONDS)
     polls = before + timeline.stage.size
     requests = rng.poisson(rate * POLL_SECONDS / REPLICAS, (rollouts, polls, REPLICAS))

@@ -350,3 +350,14 @@ def test_ctrl_c_pressed_again_and_again_rolls_back_and_exits_with_2(site):
     assert run.report["end"] == "rolled back"
     assert run.report["users"]["dropped"] == 0
     assert "Traceback" not in run.out
+
+
+def test_a_control_runs_beside_the_canary_and_is_gone_at_the_end(site):
+    """A second copy of the stable build, as a process of its own, with its own share on the real router."""
+    run = site.run(**{**HASTY, "stages": "25,100", "control": "true"})
+
+    assert run.exit == 0, run.out
+    assert run.report["users"]["dropped"] == 0
+    assert len(run.report["users"]["served"]) == 3
+    assert "control" in run.texts["deploy"]
+    assert site.alive() == []
