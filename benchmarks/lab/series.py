@@ -18,7 +18,7 @@ class Errors:
 
     ``stage`` has one entry per poll: the index of the stage it belongs to.  All counts have shape (rollouts, polls)
     and are what was counted in that poll alone, never cumulative.  With replicas, ``replica_requests`` and
-    ``replica_errors`` have shape (rollouts, polls, replicas), and the first ``canaries[poll]`` of them are the canary's.
+    ``replica_errors`` have shape (rollouts, polls, replicas); the first ``canaries[poll]`` of them are the canary's.
     ``captured_...`` is the baseline alone before the ramp, shape (rollouts, polls before).
     """
 
