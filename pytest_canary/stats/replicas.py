@@ -98,7 +98,7 @@ Evened = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
 
 
 def _packed(side: Sequence[tuple[float, float]], size: float) -> tuple[tuple[float, float], ...]:
-    """Put replicas together until each has about ``size`` requests; empty when some remain that fit nowhere."""
+    """Put replicas together until each has about ``size`` requests; what is left over and fits nowhere stays out."""
     chance = 3 * sqrt(size)
     groups: list[tuple[float, float]] = []
     open_requests = open_events = 0.0
@@ -107,9 +107,8 @@ def _packed(side: Sequence[tuple[float, float]], size: float) -> tuple[tuple[flo
         if open_requests >= (1 - UNEVEN) * size - chance:
             groups.append((open_requests, open_events))
             open_requests = open_events = 0.0
-    if open_requests and groups:  # the rest goes to the smallest group, where it fits
+    if open_requests and groups and min(groups)[0] + open_requests <= (1 + UNEVEN) * size + chance:
         requests, events = min(groups)
         groups.remove((requests, events))
         groups.append((requests + open_requests, events + open_events))
-    fits = all(requests <= (1 + UNEVEN) * size + chance for requests, _ in groups)
-    return tuple(groups) if groups and fits else ()
+    return tuple(groups)
