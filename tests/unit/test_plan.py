@@ -3,8 +3,10 @@
 import pytest
 
 from pytest_canary.errors import PlanError, SpecError
+from pytest_canary.gates import PRESETS, Bursts
 from pytest_canary.plan import belongs, make_plan
 from pytest_canary.spec import load
+from pytest_canary.verdict import share_alpha
 
 TEXT = """\
 service: gateway
@@ -24,9 +26,9 @@ targets:
 def plan(tmp_path):
     """Make a plan of TEXT with some of it replaced."""
 
-    def plan(more="", *, without="", marked=(), tests=(), image="gateway:v2"):
+    def plan(more="", *, without="", instead="", marked=(), tests=(), image="gateway:v2"):
         assert without in TEXT
-        (tmp_path / "rollout.yaml").write_text(TEXT.replace(without, "", 1) + more)
+        (tmp_path / "rollout.yaml").write_text(TEXT.replace(without, instead, 1) + more)
         spec = load(tmp_path / "rollout.yaml", environ={})
         return make_plan(spec, rollout="rollouts/rollout.yaml", image=image, marked=marked, required_tests=tests)
 
@@ -158,3 +160,97 @@ def test_the_smoke_prompts_are_of_both_kinds_with_known_answers_first(plan, tmp_
     assert len(made.smoke) == 5
     assert made.smoke[0].expect == "v"
     assert [prompt.stream for prompt in made.smoke].count(True) == 2
+
+
+# evidence
+
+
+def test_a_preset_sets_every_level_and_a_map_changes_some(plan):
+    """Named levels have a measured price; single ones are for who knows why."""
+    strict = plan("evidence: strict\n").gates[0].levels
+    assert (strict, plan().gates[0].levels) == (PRESETS["strict"], PRESETS["default"])
+
+    own = plan("evidence: {preset: fast, alpha: 0.5%, bursts: guard, replica_window: 2m}\n").gates[0].levels
+    assert (own.alpha, own.bursts, own.replica_window_seconds, own.others) == (0.005, Bursts.GUARD, 120, 0.04)
+
+
+def test_a_gate_may_ask_for_its_own_share_of_alpha(plan):
+    """The others share what is theirs as before."""
+    made = plan(without="{ratio: 1.5}", instead="{ratio: 1.5, alpha: 0.3%}")
+    assert [gate.alpha for gate in share_alpha(made.gates)] == [0.003, 0.02]
+    assert [gate.alpha for gate in share_alpha(plan().gates)] == [0.01, 0.02]
+
+
+def test_pace_by_proof_asks_less_of_early_stages(plan):
+    """3x, 2x and 1.5x of a gate of 1.5: the last stage that is compared proves the gate itself."""
+    text = "pace: proof\n"
+    assert {stage.allowance for stage in plan("pace: hold\n").stages} == {1.0}
+    long = plan(text, without="stages: [5, 100]\n", instead="stages: [1, 5, 25, 50, 100]\n").stages
+    assert [stage.allowance for stage in long] == [4.0, 4.0, 2.0, 1.0, 1.0]
+    kept = plan(text + "holdback: 2\n", without="stages: [5, 100]\n", instead="stages: [5, 25, 100]\n").stages
+    assert [stage.allowance for stage in kept] == [4.0, 2.0, 1.0]
+
+
+def test_a_limit_from_a_scripts_variable_draws_a_line_with_the_way_back(tmp_path):
+    """1.5 in a script compared two numbers; here it is the limit of an evidence gate."""
+    (tmp_path / "rollout.yaml").write_text(TEXT.replace("{ratio: 1.5}", '{ratio: "${ERROR_RATE_REGRESSION:-1.5}"}'))
+
+    def warnings(environ, **more):
+        spec = load(tmp_path / "rollout.yaml", environ=environ, **more)
+        return make_plan(spec, rollout="rollouts/rollout.yaml", image="gateway:v2").warnings
+
+    said = warnings({"ERROR_RATE_REGRESSION": "2"})
+    assert said[0].startswith("ERROR_RATE_REGRESSION (error_rate worse by at most 2x) is read as limits of evidence")
+    assert "--canary-set decide=threshold compares two numbers" in said[0]
+    assert warnings({}) == ()
+    assert warnings({"ERROR_RATE_REGRESSION": "2"}, overrides=["decide=threshold"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{shift: psi > 0.1}", "is not counted in buckets, so has no shape"),
+        ("{ratio: 1.5, by: [1, {}]}", "by"),
+        ("{ratio: 1.5, alpha: 2}", "a rate between 0 and 1"),
+        ("{ratio: 1.5, alpha: 0}", "a chance above 0 and below 1"),
+        ("{ratio: 1.5, design_effect: 0.5}", "1 or more"),
+    ],
+)
+def test_what_a_gate_cannot_be_told_is_one_line(plan, entry, said):
+    """With its place, as everywhere."""
+    with pytest.raises(SpecError, match=said) as refused:
+        plan(without="{ratio: 1.5}", instead=entry)
+    assert str(refused.value).startswith("rollout.yaml:4: ")
+
+
+def test_a_shape_takes_its_limit_as_a_number_or_in_words(plan):
+    """`0.1` and `psi > 0.1` are the same."""
+    for written in ("0.1", "psi > 0.1"):
+        made = plan("", without="{ratio: 1.2}", instead=f"{{shift: {written}}}")
+        assert made.gates[1].limits.shift == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("evidence: strickt\n", "preset"),
+        ("evidence: {alpha: 3}\n", "a rate between 0 and 1"),
+        ("evidence: {replicas: 0}\n", "replicas"),
+        ("evidence: {burst: guard}\n", "did you mean burst"),
+    ],
+)
+def test_levels_that_make_no_sense_are_one_line(plan, text, said):
+    """A typo must not weaken a promise."""
+    with pytest.raises(SpecError, match=said) as refused:
+        plan(text)
+    assert str(refused.value).startswith("rollout.yaml:")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_control_is_said_and_its_time_can_be_set(plan):
+    """`control: true`, or a map with how long pods are young."""
+    assert not plan().control
+    assert (plan("control: true\n").control, plan("control: true\n").young_seconds) == (True, 120)
+    made = plan("control: {young: 3m}\n")
+    assert (made.control, made.young_seconds) == (True, 180)
+    assert any("a fresh copy of the stable build" in line for line in made.lines())
