@@ -13,7 +13,7 @@ from pytest_canary.gates.values import By, Gate, Kind, Limits, Status
 from pytest_canary.stats.latency import boundary_at_least
 from pytest_canary.stats.limit import LimitEvidence
 from pytest_canary.stats.planner import requests_to_prove_limit
-from pytest_canary.stats.rate import odds_above
+from pytest_canary.stats.rate import bounds, odds_above
 
 
 class Absolute:
@@ -84,8 +84,11 @@ class Absolute:
         log_e, odds = float(self._harm.log_e[0]), odds_above(canary.requests, bad, self._allowed)
         slow = "" if self._rate else f"requests slower than {say.seconds(self._boundary or 0.0)}: "
         allowed = "" if self._rate else f", at most {say.percent(self._allowed)} may be"
+        low, high = bounds(canary.requests, bad, self._gate.levels.beta)
+        low, high = (1 - high, 1 - low) if self._kind == "min" else (low, high)
+        span = f" (between {say.percent(low)} and {say.percent(high)})"
         says = (
-            f"{slow}canary {say.events(mine)}{allowed}, limit {self._words}; "
+            f"{slow}canary {say.events(mine)}{span}{allowed}, limit {self._words}; "
             f"{say.convicts(evidence_of(log_e), self._alpha, odds)}"
         )
         beta = self._gate.levels.beta

@@ -162,6 +162,10 @@ class TailEvidence:
         """P(slower than the gate | data), per tail quantile and rollout."""
         return np.stack([posterior.odds(1.0, TAIL_SCALE) for posterior in self._tails])
 
+    def interval(self, tail: int) -> tuple[Array, Array]:
+        """How many times as many requests lie beyond the limit of one tail quantile: lowest and highest."""
+        return self._tails[tail].interval()
+
     @property
     def log_proofs(self) -> Array:
         """Log evidence of "not slower than the gate" at this stage, per tail quantile and rollout."""

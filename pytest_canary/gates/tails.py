@@ -150,7 +150,9 @@ class RelativeTail:
         there = canary.requests > 0 and baseline.requests > 0
         status, by, why = self._status(evidence, there, mine, theirs)
         convicts = say.convicts(evidence_of(log_e), self._alpha, odds)
-        says = f"{self._slower_than(each)}: canary {say.events(mine)}, baseline {say.events(theirs)}; {convicts}{why}"
+        low, high = (float(side[0]) for side in evidence.interval(worst))
+        counts = f"canary {say.events(mine)}, baseline {say.events(theirs)} ({say.span((low, high))})"
+        says = f"{self._slower_than(each)}: {counts}; {convicts}{why}"
         ratio = mine.value / theirs.value if mine.value is not None and theirs.value else None
         return Finding(
             status, limit, says, by, mine, theirs, ratio, None, evidence_of(log_e), odds,

@@ -17,8 +17,7 @@ LOG_RATIOS: Array = np.log(RATIOS)
 def logsumexp(values: Array, axis: int = -1) -> Array:
     """log(sum(exp(values))) along ``axis``, without overflow."""
     top = values.max(axis=axis, keepdims=True)
-    total = np.log(np.exp(values - top).sum(axis=axis, keepdims=True)) + top
-    return np.asarray(np.squeeze(total, axis=axis))
+    return np.asarray(np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis=axis))
 
 
 def weights(mask: NDArray[np.bool_], log_weights: Array) -> Array:

@@ -167,9 +167,8 @@ class RatioPosterior:
 
     def _odds(self, gate: float, scale: float) -> Array:
         joint = self._over_starts(around_one(scale))
-        everything = logsumexp(logsumexp(joint), axis=0)
-        above = gate * 1.0001 < RATIOS
-        return np.exp(logsumexp(logsumexp(joint[..., above]), axis=0) - everything) if above.any() else 0 * everything
+        mass = np.exp(joint - joint.max(axis=(0, 2), keepdims=True)).sum(axis=0)
+        return np.asarray(mass[:, gate * 1.0001 < RATIOS].sum(axis=1) / mass.sum(axis=1))
 
     def interval(self, alpha: float = 0.05) -> tuple[Array, Array]:
         """Lowest and highest ratio, at the latest start point, that no look has ruled out; valid at every look.

@@ -92,11 +92,17 @@ def settled(verdicts: Sequence[Verdict], decision: Decision) -> tuple[Verdict, .
 def _soaked(verdict: Verdict) -> Verdict:
     if not verdict.harmless:
         return verdict
-    more = f", proof would take about {verdict.needed:,.0f} more canary requests" if verdict.needed else ""
-    if verdict.needed and verdict.needed_seconds:
-        more += f" ({_minutes(verdict.needed_seconds)} at this split)"
-    sentence = f"{verdict.sentence}; no sign of harm{more}"
+    proof = _proof(verdict)
+    sentence = f"{verdict.sentence}; no sign of harm{', ' if proof else ''}{proof}"
     return replace(verdict, status=Status.PASS, by=By.SOAK, sentence=sentence)
+
+
+def _proof(verdict: Verdict) -> str:
+    """How far proof is away; empty where that is not known."""
+    if not verdict.needed:
+        return ""
+    minutes = f" ({_minutes(verdict.needed_seconds)} at this split)" if verdict.needed_seconds else ""
+    return f"proof would take about {verdict.needed:,.0f} more canary requests{minutes}"
 
 
 def _minutes(seconds: float) -> str:
@@ -107,7 +113,9 @@ def _minutes(seconds: float) -> str:
 
 def _overdue(verdict: Verdict, why: str) -> Verdict:
     status = Status.NO_DATA if verdict.status is Status.NO_DATA else Status.FAIL
-    return replace(verdict, status=status, by=By.DEADLINE, sentence=f"{verdict.sentence}; {why.partition(':')[0]}")
+    proof = _proof(verdict)
+    sentence = f"{verdict.sentence}; {why.partition(':')[0]}{', ' if proof else ''}{proof}"
+    return replace(verdict, status=status, by=By.DEADLINE, sentence=sentence)
 
 
 def share_alpha(gates: Sequence[Gate]) -> tuple[Gate, ...]:

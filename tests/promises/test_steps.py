@@ -84,3 +84,14 @@ def test_smoke_that_fails_stops_before_any_user_meets_the_canary(project):
     assert run.shifts[-1] == 0.0
     assert max(run.shifts) == 0.0
     assert run.did("remove v2")
+
+
+def test_a_holdback_stays_on_the_baseline_until_the_bake_is_over(project):
+    """The bake is when a comparison is worth most; only the hand-over takes the rest."""
+    run = project.write(replace={"poll: 1s": "poll: 1s\nholdback: 2\nbake: 30s"}).run()
+
+    assert run.exit == 0
+    shares = [act for act in run.acts if act.startswith("weights")]
+    assert shares.index("weights baseline=0.02 canary=0.98") == len(shares) - 3
+    assert shares[-2:] == ["weights baseline=0 canary=1", "weights baseline=1 canary=0"]
+    assert "against baseline" in run.messages["bake::error_rate"]
