@@ -73,6 +73,9 @@ class By(StrEnum):
     DEADLINE = "deadline"
 
 
+INFLIGHT = 2.0
+"""How many times the baseline's p99 slow requests are given to finish after the weight has moved."""
+
 KINDS_OF_LIMIT = ("ratio", "delta", "max", "min", "shift")
 
 

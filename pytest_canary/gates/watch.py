@@ -16,10 +16,7 @@ from pytest_canary.gates.recent import Recent
 from pytest_canary.gates.shape import Shape
 from pytest_canary.gates.tails import RelativeTail
 from pytest_canary.gates.threshold import Threshold
-from pytest_canary.gates.values import Decide, Gate, Kind, Limits, Status
-
-_INFLIGHT = 2.0
-"""How many times the baseline's p99 slow requests are given to finish after the weight has moved."""
+from pytest_canary.gates.values import INFLIGHT, Decide, Gate, Kind, Limits, Status
 
 
 class Rule(Protocol):
@@ -60,7 +57,7 @@ class Watch:
         """Learn what is normal before the ramp; returns what is wrong when the gate cannot be judged with it."""
         if self.gate.metric.kind is Kind.QUANTILE and baseline.requests:
             slowest = baseline.quantile(0.99) or (baseline.bounds[-1] if baseline.bounds else 0.0)
-            self._inflight_seconds = _INFLIGHT * slowest
+            self._inflight_seconds = INFLIGHT * slowest
         if self.gate.metric.kind is Kind.RATE and (baseline.rate or 0.0) > FREQUENT:
             self._rules = _rules(self.gate, self._stages, frequent=True)
         return next((wrong for rule in self._rules.values() if (wrong := rule.capture(baseline))), None)

@@ -7,7 +7,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from pytest_canary.errors import BaselineFailed
-from pytest_canary.gates.values import Action, By, Gate
+from pytest_canary.gates.values import INFLIGHT, Action, By, Gate
 from pytest_canary.ports import Role, Sample
 from pytest_canary.verdict.tally import StageTally, Totals, totals_of
 from pytest_canary.verdict.values import Verdict
@@ -36,6 +36,7 @@ class Judge:
         self._normal: Sequence[Sample] = ()
         self._frozen = Sample(0.0)
         self._split: SplitEvidence | None = None
+        self._split_from = 0.0
         self._stage: StageTally | None = None
 
     def capture(self, baseline: Sample, polls: Sequence[Sample] = ()) -> None:
@@ -147,16 +148,21 @@ class Judge:
         since, increments = self._stage.observe(samples, at)
         for watch in self._watches:
             _feed(watch, self._stage.compared_with(increments, at), increments, since, self._stage.seen_at)
-        if self._split is not None:
+        if self._split is not None and since >= self._split_from:
             counted = {role: one.counters.get("requests", 0.0) for role, one in increments.items()}
             canary = counted.pop(Role.CANARY, 0.0)
             self._split.update(self._stage.share, canary, sum(counted.values()))
 
     def split_seen(self) -> None:
-        """The split of this stage has been verified; from here on it is watched."""
+        """The split of this stage has been verified; it is watched as soon as requests from before have ended.
+
+        They are counted when they end, so right after a shift long ones are all the baseline's.
+        """
         from pytest_canary.stats.split import SplitEvidence
 
-        self._split = SplitEvidence()
+        latency = self._captured.histograms.get("latency")
+        slowest = (latency.quantile(0.99) or latency.bounds[-1]) if latency and latency.number else 0.0
+        self._split, self._split_from = SplitEvidence(), (self._stage.at if self._stage else 0.0) + INFLIGHT * slowest
 
     def wrong_split(self) -> str:
         """What is wrong with the split, in one line; empty while it is as it was set."""
@@ -190,9 +196,10 @@ class Judge:
 
 def unresolved(watch: Watch, baseline: Sample) -> str | None:
     """Why the gate of ``watch`` cannot be judged against ``baseline``, in one line; None when it can."""
-    from pytest_canary.verdict.readings import missing_labels, reading_or_nothing
+    from pytest_canary.verdict.readings import missing_labels, reading_or_nothing, uncounted
 
-    wrong = missing_labels(watch.gate, baseline) or watch.capture(reading_or_nothing(watch.gate, baseline))
+    wrong = uncounted(watch.gate, baseline) or missing_labels(watch.gate, baseline)
+    wrong = wrong or watch.capture(reading_or_nothing(watch.gate, baseline))
     place = f"{watch.gate.where}: " if watch.gate.where else ""
     return f"{place}{watch.gate.name} cannot be judged: {wrong}" if wrong else None
 

@@ -29,6 +29,14 @@ def strata_of(sample: Sample, labels: Sequence[str]) -> Mapping[str, Sample]:
     return sample.strata.get(",".join(labels), {})
 
 
+def uncounted(gate: Gate, sample: Sample) -> str | None:
+    """What is wrong when the source counts requests and not what ``gate`` asks for; None when it does."""
+    metric = gate.metric
+    if not sample.counters.get("requests") or metric.histogram or _reading(metric, sample) is not None:
+        return None
+    return f"the source does not count `{metric.events or metric.gauge}`; drop the gate, or mend the source"
+
+
 def missing_labels(gate: Gate, sample: Sample) -> str | None:
     """What is wrong when the source does not count by the labels that ``gate`` compares by; None when it does."""
     if not gate.by or strata_of(sample, gate.by):

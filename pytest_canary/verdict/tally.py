@@ -90,7 +90,8 @@ class StageTally:
 
 def _sound(sample: Sample) -> bool:
     """Whether all numbers are numbers; a source that divides by zero must not poison the evidence."""
-    numbers = [*sample.counters.values(), *(c for h in sample.histograms.values() for c in h.counts)]
+    counts = (c for h in sample.histograms.values() for c in h.counts)
+    numbers = [*sample.counters.values(), *sample.gauges.values(), *counts]
     return all(isfinite(number) for number in numbers)
 
 

@@ -180,7 +180,7 @@ def _split(judged, polls, canary, baseline):
 def test_a_split_that_is_not_the_one_that_was_set_is_said():
     """A canary that loses a third of its requests looks healthy in every other number."""
     wrong = _split(judge(gate(ratio=1.5)), 40, 33, 450)
-    assert wrong.startswith("the split is not the one that was set: 10.0% was to reach the canary, 6.8% of 19,320")
+    assert wrong.startswith("the split is not the one that was set: 10.0% was to reach the canary, 6.8% of 18,837")
     assert "see whether answers of one side get lost" in wrong
 
 
@@ -188,6 +188,25 @@ def test_a_split_as_it_was_set_or_steadier_than_a_coin_is_no_trouble():
     """Round robin never errs; and what is sure but too small to matter is let pass."""
     assert _split(judge(gate(ratio=1.5)), 400, 50, 450) == ""
     assert _split(judge(gate(ratio=1.5)), 400, 4900, 45_100) == ""
+
+
+def test_requests_that_began_before_the_shift_do_not_count_for_the_split():
+    """Long answers are counted when they end, and right after a shift all that end are the baseline's."""
+    judged = judge(gate(ratio=1.5), captured=sample(10_000, 100, buckets((10_000, 18.0), bounds=(1.0, 10.0, 20.0))))
+    start(judged, share=0.1)
+    judged.split_seen()
+    for number in range(1, 8):
+        look(judged, sample(0, 0), sample(500 * number, 0), at=5.0 * number)
+    assert judged.wrong_split() == ""
+    for number in range(8, 16):
+        look(judged, sample(0, 0), sample(500 * number, 0), at=5.0 * number)
+    assert "0.0% of" in judged.wrong_split()
+
+
+def test_a_gate_that_nobody_counts_is_refused_by_name():
+    """A gauge or a counter that the source does not have would be no data until the deadline."""
+    with pytest.raises(BaselineFailed, match="gpu_utilisation cannot be judged: the source does not count"):
+        judge(gate("gpu_utilisation", max=0.9), captured=sample(1000, 10))
 
 
 def test_before_the_split_was_verified_nothing_is_said():
