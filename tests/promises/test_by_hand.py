@@ -88,7 +88,7 @@ class Site:
         stable = open_world(world)
         canary = world.platform.resolve(image, Change())
         note("deploy", canary=canary.to_data(), stable=stable.to_data())
-        deploy(world, canary, 5, ignored)
+        deploy(world, Role.CANARY, canary, 5, ignored)
         note("weights", baseline=0.75, canary=0.25)
         world.router.set_weights({Role.BASELINE: 0.75, Role.CANARY: 0.25})
         return Run(self, run, world, ledger, note, stable, canary)
