@@ -10,7 +10,7 @@ from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_ne
 from pytest_canary.gates.lane import Lane
 from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.rates import events_of
-from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.reading import Reading, Window, alike
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Kind, Limits, Status
 from pytest_canary.stats.mean import MeanEvidence, MeanLimitEvidence, Moments
 
@@ -97,10 +97,8 @@ class RelativeMean:
         """Add what both sides counted since the last comparison; like against like where there are strata."""
         if self._evidence is None:
             return
-        names = sorted(canary.strata.keys() & baseline.strata.keys())
-        pairs = [(canary.strata[name], baseline.strata[name]) for name in names] or [(canary, baseline)]
         kind = self._metric.kind
-        sides = [(moments_of(mine, kind), moments_of(theirs, kind)) for mine, theirs in pairs]
+        sides = [(moments_of(mine, kind), moments_of(theirs, kind)) for mine, theirs in alike(canary, baseline)]
         lower = self._metric.lower_is_better
         self._evidence.update(*(pair if lower else (pair[1], pair[0]) for pair in sides))
         if self._opinion:

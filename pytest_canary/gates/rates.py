@@ -6,12 +6,12 @@ from dataclasses import replace
 from math import log
 
 from pytest_canary.gates import sentences as say
-from pytest_canary.gates.evidence import RateEvidence, Strata
+from pytest_canary.gates.evidence import RateEvidence
 from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.frozen import Frozen, highest
 from pytest_canary.gates.noise import below_floor
 from pytest_canary.gates.opinion import SecondOpinion
-from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.reading import Reading, Window, alike
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
 from pytest_canary.stats.rate import bounds, odds_of_difference
@@ -66,7 +66,8 @@ class RelativeRate:
 
     def compare(self, canary: Reading, baseline: Reading, at: float) -> None:
         """Add what both sides counted since the last comparison, which ended at ``at``."""
-        self._evidence.compare(_strata(canary, baseline), at, guard=not self._opinion.asked)
+        counts = [Counts(mine.requests, mine.events, b.requests, b.events) for mine, b in alike(canary, baseline)]
+        self._evidence.compare(counts, at, guard=not self._opinion.asked)
         self._opinion.add(canary, baseline, events_of, at)
         self._rollout = (self._rollout[0] + canary, self._rollout[1] + baseline)
 
@@ -180,12 +181,3 @@ class RelativeRate:
         rate = (canary.events + baseline.events) / together
         total = requests_to_prove_ratio(canary.requests / together, rate, self._margin, self._levels.beta)
         return still_needed(total, canary.requests, float(self._evidence.proof.log_e[0]), self._levels.beta)
-
-
-def _strata(canary: Reading, baseline: Reading) -> Strata:
-    """Like against like where the source has the labels; what has no partner says nothing."""
-    if not canary.strata and not baseline.strata:
-        return Counts(canary.requests, canary.events, baseline.requests, baseline.events)
-    shared = sorted(canary.strata.keys() & baseline.strata.keys())
-    pairs = [(canary.strata[name], baseline.strata[name]) for name in shared]
-    return [Counts(mine.requests, mine.events, theirs.requests, theirs.events) for mine, theirs in pairs]

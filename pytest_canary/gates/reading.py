@@ -102,6 +102,15 @@ class Reading:
         return Counted(self.requests, self.above(bound) or 0.0, self.quantile(q))
 
 
+def alike(canary: Reading, baseline: Reading) -> list[tuple[Reading, Reading]]:
+    """Like against like where the source counts by label, else all against all; what has no partner says nothing."""
+    if not canary.strata and not baseline.strata:
+        return [(canary, baseline)]
+    return [
+        (canary.strata[name], baseline.strata[name]) for name in sorted(canary.strata.keys() & baseline.strata.keys())
+    ]
+
+
 def _together(one: Mapping[str, Reading], other: Mapping[str, Reading]) -> Mapping[str, Reading]:
     if not one or not other:
         return one or other

@@ -13,7 +13,7 @@ from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_ne
 from pytest_canary.gates.frozen import Frozen, highest
 from pytest_canary.gates.noise import below_floor
 from pytest_canary.gates.opinion import SecondOpinion
-from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.reading import Reading, Window, alike
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
 from pytest_canary.stats.ratio import Counts
@@ -112,14 +112,12 @@ class RelativeTail:
         """Add what both sides counted since the last comparison; other buckets than captured are passed over."""
         if self._evidence is None:
             return
-        names = sorted(canary.strata.keys() & baseline.strata.keys())
-        pairs = [(canary.strata[name], baseline.strata[name]) for name in names] or [(canary, baseline)]
+        pairs = alike(canary, baseline)
         same = [_over(pairs, bound, bound) for bound, _ in self._levels]
         tails = [_over(pairs, each.high, each.low) for each in self._edges]
         proofs = [_over(pairs, each.high, each.low) for each in self._proof_edges]
         if None not in same and None not in tails and None not in proofs:
-            whole = ([c for c in counted if c] for counted in (same, tails, proofs))
-            levels_now, tails_now, proofs_now = whole
+            levels_now, tails_now, proofs_now = ([c for c in one if c is not None] for one in (same, tails, proofs))
             self._evidence.compare(levels_now, tails_now, at, proofs_now, guard=not self._opinion.asked)
             self._opinion.add(canary, baseline, lambda side: side.above(self._edges[0].low), at)
 
