@@ -119,12 +119,19 @@ class Watch:
 
 def _rules(gate: Gate, stages: int, *, frequent: bool = False) -> dict[str, Rule]:
     """Kind of limit -> its rule; the limits of a gate share its alpha."""
-    if gate.decide is Decide.THRESHOLD or gate.metric.kind is Kind.GAUGE:
-        return {"": Threshold(gate, stages)}
-    if gate.decide is Decide.WINDOW:
-        return {"": Recent(gate)}
     kinds = gate.kinds()
+    plain = _plain(gate, stages)
+    if plain is not None:  # a shape has no plain rule
+        numbers: dict[str, Rule] = {"": plain} if kinds != ("shift",) else {}
+        return {**numbers, "shift": Shape(gate, gate.alpha)} if "shift" in kinds else numbers
     return {kind: _rule(kind, gate, gate.alpha / len(kinds), stages, frequent) for kind in kinds}
+
+
+def _plain(gate: Gate, stages: int) -> Rule | None:
+    """The rule that judges all limits of a gate by plain numbers; None where evidence does."""
+    if gate.decide is Decide.THRESHOLD or gate.metric.kind is Kind.GAUGE:
+        return Threshold(gate, stages)
+    return Recent(gate) if gate.decide is Decide.WINDOW else None
 
 
 def _rule(kind: str, gate: Gate, alpha: float, stages: int, frequent: bool) -> Rule:

@@ -109,16 +109,11 @@ class _Reader:
             raise SpecError(
                 f"{self._where}: {self._name}.shift: {self._name} is not counted in buckets, so has no shape"
             )
-        self._refuse_shift_by_plain_rule(limits)
         better: Literal["lower", "higher"] = "lower" if self._metric.lower_is_better else "higher"
         said = self.one_of("better", ("lower", "higher"), better)
         if said != better:
             raise SpecError(f"{self._where}: {self._name}.better: found {said!r}, but {better} is better for it")
         return limits
-
-    def _refuse_shift_by_plain_rule(self, limits: Limits) -> None:
-        if limits.shift is not None and self._options.get("decide") in ("threshold", "window"):
-            raise SpecError(f"{self._where}: {self._name}.shift is judged by evidence; leave `decide` out of this gate")
 
     def labels(self) -> tuple[str, ...]:
         given = self._options.get("by", ())

@@ -160,6 +160,18 @@ def test_the_same_shape_is_no_evidence():
     assert look(judged, _answers((6, 0.2), (1, 0.4)), _answers(*normal), at=5).status is Status.UNDECIDED
 
 
+@pytest.mark.parametrize("decide", [Decide.THRESHOLD, Decide.WINDOW])
+def test_a_shape_is_judged_by_evidence_whatever_rule_judges_the_numbers(decide):
+    """`decide: threshold` for the whole file must not let a shift pass unseen."""
+    normal = ((5000, 0.2), (5000, 0.4))
+    for limits in ({"shift": 0.1}, {"shift": 0.1, "ratio": 3.0}):
+        judged = judge(gate("latency_p50", decide=decide, **limits), captured=_answers(*normal))
+        _settled(judged)
+        verdict = look(judged, _answers((800, 0.2), (200, 0.4)), _answers(*normal), at=20)
+        assert verdict.status is Status.FAIL
+        assert "PSI" in verdict.sentence
+
+
 def test_a_histogram_in_one_bucket_has_no_shape():
     """Said before the ramp, with the mend."""
     with pytest.raises(BaselineFailed, match="lies in one bucket, so a shift cannot be seen; add boundaries"):
