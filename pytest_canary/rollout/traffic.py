@@ -183,7 +183,7 @@ class Traffic:
             with suppress(OSError):
                 self._book.recording.write_sample(now, self.stage.index if self.stage else -1, samples)
             failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
-            wrong = self._judge.wrong_split()
+            wrong = self._judge.wrong()
             if failed or wrong:
                 self.cut("; ".join(failed) or wrong)
 

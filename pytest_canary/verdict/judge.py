@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import log
 from typing import TYPE_CHECKING
 
 from pytest_canary.errors import BaselineFailed
-from pytest_canary.gates.values import INFLIGHT, Action, By, Gate
+from pytest_canary.gates.values import Action, By, Gate
 from pytest_canary.ports import Role, Sample
 from pytest_canary.verdict.tally import StageTally, Totals, totals_of
 from pytest_canary.verdict.values import Verdict
@@ -15,10 +14,7 @@ from pytest_canary.verdict.values import Verdict
 if TYPE_CHECKING:  # numpy loads with the first judge, not in every pytest run that has this package installed
     from pytest_canary.gates.finding import Finding
     from pytest_canary.gates.watch import Watch
-    from pytest_canary.stats.split import SplitEvidence
-
-SPLIT_ALPHA = 0.001
-"""The chance to call a split wrong that is as it was set."""
+    from pytest_canary.verdict.guards import ControlGuard, SplitGuard
 
 
 class Judge:
@@ -35,8 +31,8 @@ class Judge:
         self._captured = Sample(0.0)
         self._normal: Sequence[Sample] = ()
         self._frozen = Sample(0.0)
-        self._split: SplitEvidence | None = None
-        self._split_from = 0.0
+        self._split: SplitGuard | None = None
+        self._control: ControlGuard | None = None
         self._stage: StageTally | None = None
 
     def capture(self, baseline: Sample, polls: Sequence[Sample] = ()) -> None:
@@ -148,32 +144,28 @@ class Judge:
         since, increments = self._stage.observe(samples, at)
         for watch in self._watches:
             _feed(watch, self._stage.compared_with(increments, at), increments, since, self._stage.seen_at)
-        if self._split is not None and since >= self._split_from:
-            counted = {role: one.counters.get("requests", 0.0) for role, one in increments.items()}
-            canary = counted.pop(Role.CANARY, 0.0)
-            self._split.update(self._stage.share, canary, sum(counted.values()))
+        if self._split is not None:
+            self._split.observe(increments, since)
+        if Role.CONTROL in increments:
+            self._control_guard().observe(increments)
+
+    def _control_guard(self) -> ControlGuard:
+        from pytest_canary.verdict.guards import ControlGuard
+
+        self._control = self._control or ControlGuard(self._captured)
+        return self._control
 
     def split_seen(self) -> None:
-        """The split of this stage has been verified; it is watched as soon as requests from before have ended.
+        """The split of this stage has been verified; from here on it is watched."""
+        from pytest_canary.verdict.guards import SplitGuard
 
-        They are counted when they end, so right after a shift long ones are all the baseline's.
-        """
-        from pytest_canary.stats.split import SplitEvidence
+        if self._stage is not None:
+            self._split = SplitGuard(self._stage.share, self._stage.at, self._captured)
 
-        latency = self._captured.histograms.get("latency")
-        slowest = (latency.quantile(0.99) or latency.bounds[-1]) if latency and latency.number else 0.0
-        self._split, self._split_from = SplitEvidence(), (self._stage.at if self._stage else 0.0) + INFLIGHT * slowest
-
-    def wrong_split(self) -> str:
-        """What is wrong with the split, in one line; empty while it is as it was set."""
-        split, stage = self._split, self._stage
-        if split is None or stage is None or not split.wrong_enough[0] or split.log_e[0] < -log(SPLIT_ALPHA):
-            return ""
-        return (
-            f"the split is not the one that was set: {stage.share:.1%} was to reach the canary, {split.seen[0]:.1%} of "
-            f"{split.requests[0]:,.0f} requests were counted there; see whether answers of one side get lost, or "
-            "another rule or sticky session decides"
-        )
+    def wrong(self) -> str:
+        """What makes any comparison worthless, in one line; empty while nothing does."""
+        guards = (self._split, self._control)
+        return next((guard.wrong for guard in guards if guard is not None and guard.wrong), "")
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """What every gate that gates at the current stage says now."""

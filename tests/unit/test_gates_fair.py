@@ -263,3 +263,24 @@ def test_while_pods_are_young_the_control_alone_is_compared_with_and_then_everyb
     judged.observe({Role.CANARY: sample(900, 90), Role.CONTROL: sample(900, 54), Role.BASELINE: sample(8000, 80)}, 90.0)
     assert judged.verdicts()[0].baseline.requests == 500 + 400 + 4000
     assert judged.verdicts()[0].status is Status.FAIL
+
+
+def _beside(judged, control_errors, baseline_errors):
+    """Six polls at half of the traffic for the canary, the rest for control and baseline."""
+    samples = {role: Sample(0.0, {"requests": 0.0, "errors": 0.0, "client_errors": 0.0}) for role in Role}
+    judged.start_stage(0, 0.0, 0.1, True, 10.0, 50, samples, young_seconds=600.0)
+    for number in range(1, 7):
+        seen = {Role.CANARY: sample(20 * number, 0), Role.CONTROL: sample(20 * number, control_errors * number)}
+        judged.observe({**seen, Role.BASELINE: sample(160 * number, baseline_errors * number)}, 5.0 * number)
+    return judged.wrong()
+
+
+def test_a_control_that_is_broken_ends_the_rollout():
+    """Whatever the canary did, it would look good beside it; and users meet the control."""
+    assert _beside(judge(gate(ratio=1.5)), 18, 2).startswith("the control is plainly broken: 1")
+    assert _beside(judge(gate(ratio=1.5)), 0, 2) == ""
+
+
+def test_an_outage_for_everybody_is_no_fault_of_the_control():
+    """Both sides of the stable build fail alike."""
+    assert _beside(judge(gate(ratio=1.5)), 8, 64) == ""

@@ -186,7 +186,7 @@ def _split(judged, polls, canary, baseline):
     judged.split_seen()
     for number in range(1, polls + 1):
         look(judged, sample(canary * number, 0), sample(baseline * number, 0), at=5.0 * number)
-    return judged.wrong_split()
+    return judged.wrong()
 
 
 def test_a_split_that_is_not_the_one_that_was_set_is_said():
@@ -209,10 +209,10 @@ def test_requests_that_began_before_the_shift_do_not_count_for_the_split():
     judged.split_seen()
     for number in range(1, 8):
         look(judged, sample(0, 0), sample(500 * number, 0), at=5.0 * number)
-    assert judged.wrong_split() == ""
+    assert judged.wrong() == ""
     for number in range(8, 16):
         look(judged, sample(0, 0), sample(500 * number, 0), at=5.0 * number)
-    assert "0.0% of" in judged.wrong_split()
+    assert "0.0% of" in judged.wrong()
 
 
 def test_a_gate_that_nobody_counts_is_refused_by_name():
@@ -226,7 +226,7 @@ def test_before_the_split_was_verified_nothing_is_said():
     judged = judge(gate(ratio=1.5))
     start(judged, share=0.1)
     look(judged, sample(0, 0), sample(5000, 0))
-    assert judged.wrong_split() == ""
+    assert judged.wrong() == ""
 
 
 # what is judged is said
