@@ -1,6 +1,6 @@
 """Our rules and those of every peer, side by side on the same simulated requests.
 
-    python benchmarks/rules.py [--quick] [--json FILE] [--only TEXT]
+    python benchmarks/rules.py [--quick] [--json FILE] [--only TEXT] [--jobs N]
 
 Tables on the terminal, the goals last; with ``--json`` a row per rule, metric, world, rate, base and regression.
 Every rule looks at the very same requests.  ``--quick`` draws a thirtieth of the rollouts, in about a minute.
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -26,7 +28,7 @@ from lab.pace import minutes_to_full
 from lab.series import Ints
 
 RATES, BASES = (10.0, 100.0, 1000.0), (0.001, 0.005, 0.01, 0.05)
-ALIKE, HARMLESS, OTHERS = 3000, 1000, 600
+ALIKE, HARMLESS, OTHERS = 2000, 600, 600
 """Rollouts per cell: of the same build, of a harmless one, and of all others."""
 BATCH = 250
 """Rollouts that are drawn together; more would not fit into a small machine."""
@@ -129,6 +131,13 @@ def run(cell: Cell, rules: dict[str, Callable[[Any], Ints]], seed: int) -> dict[
     return {name: together(each) for name, each in parts.items()}
 
 
+def run_one(where: tuple[float, int, int]) -> dict[str, Measured]:
+    """One cell, by its place in what :func:`cells` yields; in a process of its own."""
+    part, number, at = where
+    cell = next(columns for n, (_, columns) in enumerate(cells(part)) if n == number)[at]
+    return run(cell, RULES[cell.metric], 1000 * number + at)
+
+
 def table(title: str, columns: list[Cell], found: list[dict[str, Measured]]) -> None:
     """Print what every rule did: rollbacks in per cent / canary requests until then."""
     heads = [
@@ -164,16 +173,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a thirtieth of the rollouts, in about a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a row for each rule and cell")
     parser.add_argument("--only", metavar="TEXT", default="", help="only tables whose title has this text")
+    parser.add_argument("--jobs", type=int, metavar="N", default=os.cpu_count(), help="processes; one per core")
     options = parser.parse_args()
     part, rows, began = (1 / 30 if options.quick else 1.0), list[Row](), time.monotonic()
-    for number, (title, columns) in enumerate(cells(part)):
-        if options.only not in title:
-            continue
-        print(f"{time.monotonic() - began:5.0f} s  {title}", file=sys.stderr, flush=True)
-        found = [run(cell, RULES[cell.metric], 1000 * number + at) for at, cell in enumerate(columns)]
-        table(title, columns, found)
-        for cell, one in zip(columns, found, strict=True):
-            rows += [told(name, cell, result) for name, result in one.items()]
+    asked = [(n, title, columns) for n, (title, columns) in enumerate(cells(part)) if options.only in title]
+    places = [(part, n, at) for n, _, columns in asked for at in range(len(columns))]
+    with multiprocessing.Pool(options.jobs) as pool:
+        results = pool.imap(run_one, places)
+        for _, title, columns in asked:
+            print(f"{time.monotonic() - began:5.0f} s  {title}", file=sys.stderr, flush=True)
+            found = [next(results) for _ in columns]
+            table(title, columns, found)
+            for cell, one in zip(columns, found, strict=True):
+                rows += [told(name, cell, result) for name, result in one.items()]
     if not options.only:
         rows += time_to_full(part)
         print("\ngoals")

@@ -27,7 +27,7 @@ TOLERANCE = 0.25
 _SURE = NormalDist().inv_cdf(0.99)
 """The interval has a confidence of 98 %, fixed too."""
 _PRECISION = 1e-4
-"""Absolute, whatever the unit of the metric."""
+"""Absolute, whatever the unit of the metric; an end that is no further than this from the bound is a Pass."""
 
 
 def judge(
@@ -54,9 +54,9 @@ def judge(
     except ArithmeticError:
         return "Error"
     bound, effect = TOLERANCE * abs(shift), _effect(x, y)
-    if direction != "decrease" and low > bound and (isnan(effect) or effect >= allowed_increase):
+    if direction != "decrease" and low - _PRECISION > bound and (isnan(effect) or effect >= allowed_increase):
         return "High"
-    if direction != "increase" and high < -bound and (isnan(effect) or effect <= allowed_decrease):
+    if direction != "increase" and high + _PRECISION < -bound and (isnan(effect) or effect <= allowed_decrease):
         return "Low"
     return "Pass"
 
@@ -163,8 +163,8 @@ def _root(x: Sequence[float], y: Sequence[float], quantile: float) -> float:
 def _high(x: Floats, y: Floats) -> NDArray[np.bool_]:
     """Whether the interval is above the bound, per row."""
     low = _roots(x, y, _SURE)
-    found = low > 0  # the bound is never below 0, so the shift of the others need not be known
-    found[found] = low[found] > TOLERANCE * np.abs(_roots(x[found], y[found], 0.0))
+    found = low > _PRECISION  # the bound is never below 0, so the shift of the others need not be known
+    found[found] = low[found] - _PRECISION > TOLERANCE * np.abs(_roots(x[found], y[found], 0.0))
     return found
 
 

@@ -361,3 +361,20 @@ def test_a_control_runs_beside_the_canary_and_is_gone_at_the_end(site):
     assert len(run.report["users"]["served"]) == 3
     assert "control" in run.texts["deploy"]
     assert site.alive() == []
+
+
+def test_a_control_that_dies_takes_the_rollout_with_it(site):
+    """Its users would go on being refused, and any canary would look good beside it."""
+    process = site.start(**{**HASTY, **ENDLESS, "control": "true"})
+    site.wait_for("ramp[50%]", process)
+    copies = [pid for pid in site.alive() if b"\0v1\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    started = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) for pid in copies}
+    assert len(copies) == 2
+    os.kill(max(copies, key=lambda pid: started[pid]), signal.SIGKILL)
+
+    run = site.ended(process)
+
+    assert run.exit == 1, run.out
+    assert run.report["end"] == "rolled back"
+    assert "the control is plainly broken" in run.report["why"] or "split" in run.report["why"], run.report["why"]
+    assert site.alive() == []
