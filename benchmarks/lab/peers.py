@@ -91,16 +91,16 @@ def argo(data: Comparison, failure_limit: int) -> Ints:
 def flagger(data: Comparison, threshold: int) -> Ints:
     """Flagger, `interval: 1m`, `threshold` failed checks: `pkg/controller/scheduler.go`, advanceCanary.
 
-    Failed checks are never forgotten, and the limit is compared at the start of the next tick; one reached at the last
-    tick is a rollback at the last poll, since Flagger promotes only on a check that passes.  A side without requests
-    is a failed check (ErrNoValuesFound).  The query is the friendliest, canary less limit times baseline, at most 0:
+    Failed checks are never forgotten.  The limit is compared at the start of the next tick, but a failed check also
+    keeps Flagger from advancing, which this given ladder does not; so it acts at once here, which is friendlier than
+    to charge it for a share that it would not have given.  A side without requests is a failed check (ErrNoValuesFound).  The query is the friendliest, canary less limit times baseline, at most 0:
     no errors on either side then pass, where their ratio would be no value and fail.
     """
     ticks = data.ticks(MINUTE)
     canary, base = data.last(ticks, MINUTE)
     failed = data.worse(canary, base) | (canary[..., -1] == 0) | (base[..., -1] == 0)
     reached = np.cumsum(failed, axis=1) >= threshold
-    return first(reached, np.append(ticks[1:], data.polls - 1), data.polls)
+    return first(reached, ticks, data.polls)
 
 
 def kayenta(data: Comparison) -> Ints:

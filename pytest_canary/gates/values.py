@@ -159,7 +159,7 @@ class Levels:
     """The same for latency, where any of several quantiles may speak."""
     first: float = 0.8
     """Weight of the evidence that starts with the rollout; copies that start at later stages share the rest."""
-    replicas: float = 20.0
+    replicas: float = 15.0
     """Evidence that the replicas themselves must show, where they are counted apart; 1 asks for none."""
     replica_window_seconds: float = 60.0
     bursts: Bursts = Bursts.AUTO
@@ -167,9 +167,9 @@ class Levels:
 
 
 PRESETS: dict[str, Levels] = {
-    "strict": Levels(alpha=0.007, others=0.014, odds=0.80, tail_odds=0.90),
+    "strict": Levels(alpha=0.007, others=0.014, odds=0.80, tail_odds=0.90, replicas=20.0),
     "default": Levels(),
-    "fast": Levels(alpha=0.02, others=0.04, tail_odds=0.80),
+    "fast": Levels(alpha=0.02, others=0.04, tail_odds=0.80, replicas=12.0),
 }
 """Named levels: fewer false rollbacks, or fewer users exposed."""
 

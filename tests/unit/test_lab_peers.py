@@ -155,22 +155,22 @@ def test_argo_for_a_batch_ends_where_argo_ends_each(limit):
 # Flagger
 
 
-def test_flagger_never_forgets_a_failed_check_and_sees_the_limit_one_tick_later():
-    """Five failures spread over the rollout roll it back, at the check after the fifth."""
+def test_flagger_never_forgets_a_failed_check():
+    """Five failures spread over the rollout roll it back, at the fifth: the ladder would have waited for it."""
     minutes = _failing(0, 2, 4, 6, 8, of=14)
-    assert _poll("Flagger, 5 failed checks", minutes) == 9
+    assert _poll("Flagger, 5 failed checks", minutes) == 8
     assert _poll("Flagger, 10 failed checks", minutes) == 14
     assert _poll("Flagger, 5 failed checks", _failing(0, 2, 4, 6, of=14)) == 14
 
 
 def test_flagger_does_not_promote_on_a_failed_check():
-    """The limit is reached at the last check: the tick that would see it is past the end, and no promotion is."""
+    """The limit is reached at the very last check."""
     assert _poll("Flagger, 5 failed checks", _failing(1, 2, 3, 4, 5, of=6)) == 5
 
 
 def test_flagger_counts_a_minute_without_requests_as_failed_and_one_without_errors_as_passed():
     """No values is a failed check in its code; no errors need not be, with a query that does not divide by them."""
-    assert _poll("Flagger, 5 failed checks", [(0, 0)] * 10, [(1, 100)] * 10) == 5
+    assert _poll("Flagger, 5 failed checks", [(0, 0)] * 10, [(1, 100)] * 10) == 4
     assert _poll("Flagger, 5 failed checks", [(0, 100)] * 10, [(0, 100)] * 10) == 10
 
 
