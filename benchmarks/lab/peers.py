@@ -93,8 +93,9 @@ def flagger(data: Comparison, threshold: int) -> Ints:
 
     Failed checks are never forgotten.  The limit is compared at the start of the next tick, but a failed check also
     keeps Flagger from advancing, which this given ladder does not; so it acts at once here, which is friendlier than
-    to charge it for a share that it would not have given.  A side without requests is a failed check (ErrNoValuesFound).  The query is the friendliest, canary less limit times baseline, at most 0:
-    no errors on either side then pass, where their ratio would be no value and fail.
+    to charge it for a share that it would not have given.  A side without requests is a failed check
+    (ErrNoValuesFound).  The query is the friendliest, canary less limit times baseline, at most 0: no errors on
+    either side then pass, where their ratio would be no value and fail.
     """
     ticks = data.ticks(MINUTE)
     canary, base = data.last(ticks, MINUTE)

@@ -18,7 +18,7 @@ from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
 from pytest_canary.stats.ratio import Counts
 
-_AS_ASKED = 0.02
+_AS_ASKED = 0.05
 """A margin as near to the one that was asked for is not worth a line."""
 
 
