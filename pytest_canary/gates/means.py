@@ -37,7 +37,7 @@ class RelativeMean:
         self._opinion = SecondOpinion(stages, gate.levels) if self._rate else None
         self._evidence: MeanEvidence | None = None
         self._frozen: MeanLimitEvidence | None = None
-        self._limit, self._compared = 0.0, True
+        self._limit, self._compared = gate.first(kind), True
 
     def capture(self, baseline: Reading) -> str | None:
         """Learn what is normal before the ramp; a mean of nothing cannot be compared with."""
@@ -187,7 +187,8 @@ class RelativeMean:
         if self._kind == "delta":
             return f"{mine.value - theirs.value:+.3g}"
         worse, better = (mine, theirs) if self._metric.lower_is_better else (theirs, mine)
-        times = f"{(worse.value or 0.0) / better.value:.2f}x worse" if better.value else "no ratio"
+        ratio = (worse.value or 0.0) / better.value if better.value else None
+        times = "no ratio" if ratio is None else f"{ratio:.2f}x worse" if ratio > 1 else f"{ratio:.2f}x"
         return times if interval[1] == float("inf") else f"{times} ({say.span(interval)})"
 
     @property

@@ -49,7 +49,8 @@ class RelativeRate:
     def start_stage(self, window: Window, limits: Limits) -> None:
         """Begin a stage with the limits that hold there."""
         self._limit = (limits.ratio if self._kind == "ratio" else limits.delta) or 0.0
-        self._margin = 1 + (self._limit - 1) * window.allowance if self._kind == "ratio" else 1.0
+        proves = self._kind == "ratio" and self._limit > 0
+        self._margin = 1 + (self._limit - 1) * window.allowance if proves else 1.0
         self._compared = window.compared
         self._evidence.start_stage(self._margin, window.hold_seconds)
         self._opinion.start_stage(window.hold_seconds)

@@ -83,7 +83,9 @@ class RelativeTail:
         self._compared = window.compared
         if self._evidence is None:
             return
-        chosen = self._choose(self._captured, limits) if self._limit else self._edges
+        chosen: tuple[Edge, ...] | str = self._edges
+        if self._limit or not chosen:
+            chosen = self._choose(self._captured, limits if self._limit else self._first_limits())
         if not isinstance(chosen, str) and chosen != self._edges:
             if self._edges:
                 self._evidence.forget_tails(self._stages)
@@ -94,6 +96,11 @@ class RelativeTail:
         if not window.compared:
             tops = [highest(window.frozen, window.frozen.above(each.low)) for each in self._edges]
             self._frozen = Frozen([top for top in tops if top is not None], self._alpha)
+
+    def _first_limits(self) -> Limits:
+        """Those that another stage has, where this one has none: evidence is gathered from the start."""
+        everywhere = (self._gate.limits, *(limits for _, limits in self._gate.stages))
+        return next(limits for limits in everywhere if getattr(limits, self._kind) is not None)
 
     def _proved_at(self, limits: Limits, allowance: float) -> tuple[Edge, ...]:
         """The boundaries that this stage must prove; the gate's own where a wider one has no bucket."""

@@ -217,6 +217,11 @@ class Gate:
         """The limits that hold at the stage with this index."""
         return dict(self.stages).get(stage, self.limits)
 
+    def first(self, kind: str) -> float:
+        """The first limit of this kind that there is: a stage without one listens at that of another."""
+        everywhere = (self.limits, *(limits for _, limits in self.stages))
+        return next((limit for limits in everywhere if (limit := getattr(limits, kind)) is not None), 0.0)
+
     def gates(self, stage: int) -> bool:
         """Whether this gate is asked at the stage with this index."""
         return self.only_stages is None or stage in self.only_stages

@@ -126,7 +126,7 @@ class MeanEvidence:
             centre, variance, seen = self._estimate(copy)
             odds[index] = np.where(seen, self._odds_of(centre, variance), odds[index])
         joint = self._weights + log_e
-        return np.asarray((np.exp(joint - logsumexp(joint, axis=0)) * odds).sum(axis=0))
+        return np.asarray(np.minimum((np.exp(joint - logsumexp(joint, axis=0)) * odds).sum(axis=0), 1.0))
 
     def interval(self, alpha: float = 0.05) -> tuple[Array, Array]:
         """Lowest and highest ratio (or difference) at the latest start that no look has ruled out."""

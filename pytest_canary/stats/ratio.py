@@ -168,7 +168,7 @@ class RatioPosterior:
     def _odds(self, gate: float, scale: float) -> Array:
         joint = self._over_starts(around_one(scale))
         mass = np.exp(joint - joint.max(axis=(0, 2), keepdims=True)).sum(axis=0)
-        return np.asarray(mass[:, gate * 1.0001 < RATIOS].sum(axis=1) / mass.sum(axis=1))
+        return np.asarray(np.minimum(mass[:, gate * 1.0001 < RATIOS].sum(axis=1) / mass.sum(axis=1), 1.0))
 
     def interval(self, alpha: float = 0.05) -> tuple[Array, Array]:
         """Lowest and highest ratio, at the latest start point, that no look has ruled out; valid at every look.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_canary.errors import BaselineFailed
 from pytest_canary.gates.values import Action, By, Gate
 from pytest_canary.ports import Role, Sample
-from pytest_canary.verdict.tally import StageTally, Totals, totals_of
+from pytest_canary.verdict.tally import StageTally, Totals, sound, totals_of
 from pytest_canary.verdict.values import Verdict
 
 if TYPE_CHECKING:  # numpy loads with the first judge, not in every pytest run that has this package installed
@@ -44,8 +44,8 @@ class Judge:
             BaselineFailed: a histogram cannot resolve a gate; the text names the boundary to add.
 
         """
-        self._captured = self._frozen = baseline
-        self._normal = tuple(polls)
+        self._captured = self._frozen = _numbers(baseline)
+        self._normal = tuple(clean for poll in polls if (clean := sound(poll)) is not None)
         for watch in self._watches:
             self._capture(watch)
 
@@ -58,7 +58,8 @@ class Judge:
         """
         from pytest_canary.gates.watch import Watch
 
-        wrong = [unresolved(Watch(watch.gate, self._stages), baseline) for watch in self._watches]
+        counted = _numbers(baseline)
+        wrong = [unresolved(Watch(watch.gate, self._stages), counted) for watch in self._watches]
         if any(wrong):
             raise BaselineFailed("; ".join(one for one in wrong if one))
 
@@ -184,6 +185,13 @@ class Judge:
     def stage_counts(self) -> dict[Role, Totals]:
         """What each role that was seen has counted at the current stage."""
         return {role: totals_of(total) for role, total in self._stage.totals.items()} if self._stage else {}
+
+
+def _numbers(baseline: Sample) -> Sample:
+    clean = sound(baseline)
+    if clean is None:
+        raise BaselineFailed("the baseline cannot be read: some of its counters are no numbers; see the metric source")
+    return clean
 
 
 def unresolved(watch: Watch, baseline: Sample) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from pytest_canary.ports import NOTHING, Histogram, Role, Sample
@@ -44,7 +44,8 @@ class StageTally:
         self.allowance, self.young_until = allowance, at
         self.polls: deque[tuple[float, float, Mapping[Role, Sample]]] = deque(maxlen=_KEPT_POLLS)
         self.totals: dict[Role, Sample] = {}
-        self._last = {role: sample for role, sample in samples.items() if sample is not None}
+        told = {role: sound(sample) for role, sample in samples.items() if sample is not None}
+        self._last = {role: sample for role, sample in told.items() if sample is not None}
         self.seen_at = at
 
     @property
@@ -74,9 +75,10 @@ class StageTally:
     def observe(self, samples: Mapping[Role, Sample], at: float) -> tuple[float, Mapping[Role, Sample]]:
         """What each role counted since it was last seen, and since when; a role seen anew only begins here."""
         increments: dict[Role, Sample] = {}
-        for role, sample in samples.items():
+        for role, told in samples.items():
             before = self._last.get(role)
-            if sample is None or not _sound(sample):
+            sample = sound(told) if told is not None else None
+            if sample is None:
                 continue
             self._last[role] = sample
             increment = sample.since(before) if before is not None else None
@@ -88,11 +90,18 @@ class StageTally:
         return since, increments
 
 
-def _sound(sample: Sample) -> bool:
-    """Whether all numbers are numbers; a source that divides by zero must not poison the evidence."""
-    counts = (c for h in sample.histograms.values() for c in h.counts)
+def sound(sample: Sample) -> Sample | None:
+    """``sample`` without the parts that hold no numbers; a source that divides by zero must not poison the evidence."""
+    counts = (c for h in sample.histograms.values() for c in (*h.counts, h.total))
     numbers = [*sample.counters.values(), *sample.gauges.values(), *counts]
-    return all(isfinite(number) for number in numbers)
+    if not all(isfinite(number) for number in numbers):
+        return None
+    strata = {label: _sound_parts(values) for label, values in sample.strata.items()}
+    return replace(sample, replicas=_sound_parts(sample.replicas), strata=strata)
+
+
+def _sound_parts(parts: Mapping[str, Sample]) -> dict[str, Sample]:
+    return {name: part for name, part in parts.items() if sound(part) is not None}
 
 
 def _together(total: Sample | None, increment: Sample) -> Sample:
