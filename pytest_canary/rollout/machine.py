@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pytest_canary.recording import Recording
 from pytest_canary.rollout.book import Book, Listener
 from pytest_canary.rollout.traffic import Traffic
 from pytest_canary.steps.baseline import Baseline, capture, fits, same_model
+from pytest_canary.steps.build import build
 from pytest_canary.steps.deploy import control_of, deploy, open_world
 from pytest_canary.steps.promote import hand_over, retire
 from pytest_canary.steps.restore import OWN_KINDS, Restored, Unfinished, restore, unfinished
@@ -122,7 +122,9 @@ class Rollout:
         with self.book.step("target") as step:
             self._stable = open_world(self.world)
             step.text = f"{self.stable} holds 100 % at {self.world.router.address()}"
-        self._build()
+        if self.plan.build:
+            with self.book.step("build") as step:
+                step.text = build(self.plan.build, self.plan.folder)
         with self.book.step("verify image") as step:
             self._canary = self.world.platform.resolve(self.plan.image or "", self.plan.change)
             step.text = f"{self.plan.image} can be started, pinned as {self.canary.pin}"
@@ -138,21 +140,6 @@ class Rollout:
         if not self.plan.keep:  # a rehearsal starts from its own stable build, not from what a dead one left
             for adapter in reversed(self.world.adapters):
                 adapter.stop()
-
-    def _build(self) -> None:
-        if not self.plan.build:
-            return
-        with self.book.step("build") as step:
-            try:
-                done = subprocess.run(
-                    self.plan.build, cwd=self.plan.folder, capture_output=True, text=True, check=False
-                )
-            except OSError as error:
-                raise NotStarted(f"build: {self.plan.build[0]} cannot be run: {error.strerror}") from error
-            if done.returncode:
-                said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-                raise NotStarted(f"build: {' '.join(self.plan.build)} exited with {done.returncode}: {said[-1]}")
-            step.text = " ".join(self.plan.build)
 
     def _foresee(self) -> None:
         """A gate that nobody could judge is an error before anything is deployed, where enough was counted to tell."""
