@@ -122,10 +122,11 @@ class RelativeMean:
             f"canary {self._number(mine)} against baseline {self._number(theirs)}: {differ}, limit {self._words}; "
             f"{say.convicts(evidence_of(log_e), self._alpha, odds)}{why}"
         )
+        cleared = self._opinion is not None and self._opinion.clears
         interval = (low, high) if self._kind == "ratio" and high < float("inf") else None
         return Finding(
             status, f"{self._kind} <= {self._limit:g}", says, by, mine, theirs, ratio, interval, evidence_of(log_e),
-            odds, harmless=there and harmless(log_e, odds, self._alpha),
+            odds, harmless=there and (cleared or harmless(log_e, odds, self._alpha)),
             needed=self._needed(evidence, canary),
         )  # fmt: skip
 

@@ -9,6 +9,11 @@ from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import Levels
 from pytest_canary.stats.replicas import FEWEST, ReplicaEvidence, choices, evened
 
+ONE_ALONE = 10.0
+"""Evidence that a single replica can bring about, however bad its moment."""
+FEWEST_TO_CLEAR = 3
+"""Canary replicas below which one of them cannot be told from the build."""
+
 Events = Callable[[Reading], float | None]
 """How many of a reading's requests count as events; None where nobody can say."""
 
@@ -25,7 +30,7 @@ class SecondOpinion:
         self._began: float | None = None
         self._canary: dict[str, Replica] = {}
         self._baseline: dict[str, Replica] = {}
-        self._compared = False
+        self._compared, self._canaries = False, 0
         self.uneven = False
         """Whether there were replicas on both sides, but none of equal traffic."""
 
@@ -59,7 +64,7 @@ class SecondOpinion:
             canary, baseline = even
             both = [*canary, *baseline]
             self._evidence.window([n for n, _ in both], [x for _, x in both], len(canary))
-            self._compared = True
+            self._compared, self._canaries = True, len(canary)
 
     @property
     def asked(self) -> bool:
@@ -75,6 +80,15 @@ class SecondOpinion:
     def agrees(self) -> bool:
         """Whether the replicas do not stand in the way of a conviction."""
         return not self.asked or self.log_e >= log(self._levels.replicas)
+
+    @property
+    def clears(self) -> bool:
+        """Whether one bad moment of one replica explains what totals hold against the canary.
+
+        Of three or more replicas, one alone can bring the evidence to 10 at most; a build twice as bad is far above
+        that after a hold.
+        """
+        return self._compared and self._canaries >= FEWEST_TO_CLEAR and self.log_e < log(ONE_ALONE)
 
     @property
     def wanted(self) -> float:

@@ -91,7 +91,8 @@ class RelativeRate:
         )
         return Finding(
             status, f"{self._kind} <= {self._limit:g}", says, by, mine, theirs, ratio, interval, evidence, odds,
-            harmless=there and harmless(log_e, odds, self._alpha), needed=self._needed(canary, baseline),
+            harmless=there and (self._opinion.clears or harmless(log_e, odds, self._alpha)),
+            needed=self._needed(canary, baseline),
         )  # fmt: skip
 
     def _status(self, odds: float, there: bool, canary: Reading, baseline: Reading) -> tuple[Status, By | None, str]:

@@ -161,7 +161,8 @@ class RelativeTail:
         ratio = mine.value / theirs.value if mine.value is not None and theirs.value else None
         return Finding(
             status, limit, says, by, mine, theirs, ratio, None, evidence_of(log_e), odds,
-            harmless=there and harmless(log_e, odds, self._alpha), needed=self._needed(evidence, canary, baseline),
+            harmless=there and (self._opinion.clears or harmless(log_e, odds, self._alpha)),
+            needed=self._needed(evidence, canary, baseline),
         )  # fmt: skip
 
     def _status(

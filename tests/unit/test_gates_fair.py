@@ -151,6 +151,23 @@ def test_one_replica_that_is_very_bad_convicts_nobody():
     assert "not convicted, since a bad moment of a single replica explains it" in verdict.sentence
 
 
+def test_a_bad_moment_of_one_replica_does_not_keep_a_good_build_from_passing():
+    """Totals remember it for the whole stage; the replicas have said what it was, and in the end they decide."""
+    judged = judge(replace(gate(ratio=1.5, catastrophe=False), levels=replace(GUARDED, bursts=Bursts.IGNORE)))
+    start(judged, share=0.2, hold=300.0)
+    harmless = []
+    for number in range(1, 63):
+        grown, once = number / 12, 30.0 if number >= 6 else 0.0
+        canary = [(300 * grown, 3 * grown + once), *[(300 * grown, 3 * grown)] * 3]
+        baseline = [(300 * grown, 3 * grown)] * 16
+        verdict = look(judged, _replicated(canary, "c"), _replicated(baseline, "b"), at=5.0 * number)
+        assert verdict.status is not Status.FAIL
+        harmless.append(verdict.harmless)
+    assert not harmless[8]
+    assert harmless[-1]
+    assert verdict.evidence > 10
+
+
 def test_nobody_asks_replicas_where_that_is_turned_off():
     """`evidence: {replicas: 1}`."""
     verdict = _by_replica([(300, 36), (300, 3), (300, 3), (300, 3)], EVEN, 1, replace(GUARDED, replicas=1.0))

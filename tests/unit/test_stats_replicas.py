@@ -116,3 +116,11 @@ def test_what_cannot_be_compared_is_not(canary, baseline):
 def test_the_number_of_choices_is_counted():
     """One against two is chance one time in three."""
     assert (choices(1, 2), choices(2, 4), choices(0, 5), choices(3, 0)) == (3, 15, 0, 0)
+
+
+@pytest.mark.parametrize(("canaries", "replicas"), [(3, 6), (3, 20), (3, 40), (8, 16), (10, 100)])
+def test_one_replica_alone_reaches_ten_at_most(canaries, replicas):
+    """However bad its moment: below that, a bad moment of one explains everything."""
+    for burst in (10, 100, 10_000):
+        events = [3 + burst, *[3] * (replicas - 1)]
+        assert _evidence(([300] * replicas, events, canaries), ([300] * replicas, [3] * replicas, canaries))[0] < 10
