@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lab.series import Errors, Floats, Ints, Latency, Means
 from pytest_canary.gates.edges import LEVELS
 from pytest_canary.gates.evidence import RateEvidence, TailEvidence
+from pytest_canary.gates.opinion import WINDOW_WORTH
 from pytest_canary.gates.values import PRESETS, Bursts, Levels
 from pytest_canary.stats.latency import boundary_at_least, boundary_nearest, quantile
 from pytest_canary.stats.mean import MeanEvidence, Moments
@@ -32,7 +33,7 @@ class _Second:
 
     def __init__(self, data: Errors, levels: Levels) -> None:
         self._data, self._levels = data, levels
-        self._evidence = ReplicaEvidence(STAGES, len(data.canary_requests), levels.first)
+        self._evidence = ReplicaEvidence(STAGES, len(data.canary_requests), levels.first, WINDOW_WORTH)
         self._width = round(levels.replica_window_seconds / data.poll_seconds)
         self._from = 0
 

@@ -9,8 +9,8 @@ from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import Levels
 from pytest_canary.stats.replicas import FEWEST, ReplicaEvidence, choices, evened
 
-ONE_ALONE = 10.0
-"""Evidence that a single replica can bring about, however bad its moment."""
+WINDOW_WORTH = 10.0
+"""The most that one window may be worth, so that no single moment convicts, however large the fleet."""
 FEWEST_TO_CLEAR = 3
 """Canary replicas below which one of them cannot be told from the build."""
 
@@ -25,7 +25,8 @@ class SecondOpinion:
     """Windows of counts per replica; where they can be compared, they must agree before a canary is convicted."""
 
     def __init__(self, stages: int, levels: Levels) -> None:
-        self._evidence, self._levels = ReplicaEvidence(stages, first=levels.first), levels
+        self._evidence = ReplicaEvidence(stages, first=levels.first, worth=WINDOW_WORTH)
+        self._levels = levels
         self._window_seconds = levels.replica_window_seconds
         self._began: float | None = None
         self._canary: dict[str, Replica] = {}
@@ -85,10 +86,10 @@ class SecondOpinion:
     def clears(self) -> bool:
         """Whether one bad moment of one replica explains what totals hold against the canary.
 
-        Of three or more replicas, one alone can bring the evidence to 10 at most; a build twice as bad is far above
-        that after a hold.
+        It can bring the evidence to 10 at most, the worth of one window; a build twice as bad, with three replicas or
+        more, is far above that after a hold.
         """
-        return self._compared and self._canaries >= FEWEST_TO_CLEAR and self.log_e < log(ONE_ALONE)
+        return self._compared and self._canaries >= FEWEST_TO_CLEAR and self.log_e <= log(WINDOW_WORTH)
 
     @property
     def wanted(self) -> float:

@@ -26,21 +26,22 @@ class ReplicaEvidence:
 
     In each window the statistic of the canary's replicas is divided by its mean over all ways to choose as many
     replicas, so its mean is exactly 1 whatever happens inside a window, as long as replicas are exchangeable and
-    windows are nearly independent.  The mean over subsets is an elementary symmetric polynomial.
+    windows are nearly independent.  The mean over subsets is an elementary symmetric polynomial.  ``worth`` is the
+    most that one window may multiply it by: in a large fleet a single replica's bad moment would be beyond chance.
     """
 
-    def __init__(self, stages: int, batch: int = 1, first: float = FIRST) -> None:
+    def __init__(self, stages: int, batch: int = 1, first: float = FIRST, worth: float = np.inf) -> None:
         ratios, self._temper = np.tile(_RATIOS, _TEMPERS.size), np.repeat(_TEMPERS, _RATIOS.size)
         self._log_ratio, self._excess = np.log(ratios), ratios - 1.0
         self._prior = np.log(1 / ratios / (1 / ratios).sum())
-        self._weights = np.log(start_weights(stages, first))
-        self._total = np.zeros((batch, ratios.size))
-        self._starts: list[Array] = []
+        self._weights = np.log(start_weights(stages, first))[:, None]
+        self._posterior = np.broadcast_to(self._prior, (self._weights.size, batch, ratios.size)).copy()
+        self._banked = np.zeros((self._weights.size, batch))
+        self._begun, self._log_worth = 0, np.log(worth)
 
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing."""
-        if len(self._starts) < self._weights.size:
-            self._starts.append(self._total.copy())
+        self._begun = min(self._begun + 1, self._weights.size)
 
     def window(self, requests: ArrayLike, events: ArrayLike, canaries: int) -> None:
         """Add one closed window: counts per replica, shape (batch, replicas), the ``canaries`` of the canary first."""
@@ -52,14 +53,16 @@ class ReplicaEvidence:
         expected = n * (x.sum(axis=1) / served)[:, None]
         gain = self._temper * (x[..., None] * self._log_ratio - self._excess * expected[..., None])
         gain = np.clip(gain, -np.log(_CLIP), np.log(_CLIP))
-        self._total += gain[:, :canaries].sum(axis=1) - np.log(_mean_over_subsets(np.exp(gain), canaries))
+        factor = gain[:, :canaries].sum(axis=1) - np.log(_mean_over_subsets(np.exp(gain), canaries))
+        begun = slice(0, self._begun)
+        won = logsumexp(self._posterior[begun] + factor)
+        self._banked[begun] += np.minimum(won, self._log_worth)
+        self._posterior[begun] += factor - won[..., None]
 
     @property
     def log_e(self) -> Array:
         """Log evidence, one per rollout."""
-        seen = [self._total - start for start in self._starts]
-        seen += [np.zeros_like(self._total)] * (self._weights.size - len(seen))
-        return logsumexp(self._weights[:, None] + logsumexp(self._prior + np.stack(seen)), axis=0)
+        return logsumexp(self._weights + self._banked, axis=0)
 
 
 def _mean_over_subsets(factors: Array, size: int) -> Array:

@@ -118,9 +118,13 @@ def test_the_number_of_choices_is_counted():
     assert (choices(1, 2), choices(2, 4), choices(0, 5), choices(3, 0)) == (3, 15, 0, 0)
 
 
-@pytest.mark.parametrize(("canaries", "replicas"), [(3, 6), (3, 20), (3, 40), (8, 16), (10, 100)])
-def test_one_replica_alone_reaches_ten_at_most(canaries, replicas):
-    """However bad its moment: below that, a bad moment of one explains everything."""
+@pytest.mark.parametrize(("canaries", "replicas"), [(1, 20), (3, 40), (3, 400), (10, 100)])
+def test_one_window_is_worth_ten_at_most_however_large_the_fleet(canaries, replicas):
+    """Among a hundred replicas even one bad moment of one is beyond chance, and still it is one moment."""
     for burst in (10, 100, 10_000):
-        events = [3 + burst, *[3] * (replicas - 1)]
-        assert _evidence(([300] * replicas, events, canaries), ([300] * replicas, [3] * replicas, canaries))[0] < 10
+        evidence = ReplicaEvidence(1, worth=10.0)
+        evidence.start_stage()
+        evidence.window([300] * replicas, [3 + burst, *[3] * (replicas - 1)], canaries)
+        assert np.exp(evidence.log_e[0]) <= 10 + 1e-9
+    evidence.window([300] * replicas, [3 + burst, *[3] * (replicas - 1)], canaries)
+    assert np.exp(evidence.log_e[0]) > 10
