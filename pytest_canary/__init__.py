@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from pytest_canary.errors import GateFailed as GateFailed
     from pytest_canary.errors import ImageNotFound as ImageNotFound
     from pytest_canary.errors import LedgerError as LedgerError
+    from pytest_canary.errors import Lost as Lost
     from pytest_canary.errors import Missing as Missing
     from pytest_canary.errors import ModelMismatch as ModelMismatch
     from pytest_canary.errors import NoData as NoData
     from pytest_canary.errors import NotRestored as NotRestored
     from pytest_canary.errors import NotStarted as NotStarted
     from pytest_canary.errors import PlanError as PlanError
+    from pytest_canary.errors import Silent as Silent
     from pytest_canary.errors import SmokeFailed as SmokeFailed
     from pytest_canary.errors import SourceUnavailable as SourceUnavailable
     from pytest_canary.errors import SpecError as SpecError
     from pytest_canary.errors import SplitNotSeen as SplitNotSeen
     from pytest_canary.errors import UsageError as UsageError
+    from pytest_canary.identity import Pinned as Pinned
     from pytest_canary.outcome import Cut as Cut
     from pytest_canary.outcome import End as End
     from pytest_canary.outcome import Outcome as Outcome
@@ -46,16 +49,23 @@ if TYPE_CHECKING:
     from pytest_canary.plan import Stage as Stage
     from pytest_canary.ports import Adapter as Adapter
     from pytest_canary.ports import Answer as Answer
+    from pytest_canary.ports import Asked as Asked
     from pytest_canary.ports import Change as Change
     from pytest_canary.ports import Clock as Clock
+    from pytest_canary.ports import Explains as Explains
     from pytest_canary.ports import Fact as Fact
+    from pytest_canary.ports import Fault as Fault
     from pytest_canary.ports import Histogram as Histogram
     from pytest_canary.ports import Ledger as Ledger
     from pytest_canary.ports import MetricSource as MetricSource
+    from pytest_canary.ports import NamesModels as NamesModels
     from pytest_canary.ports import Platform as Platform
     from pytest_canary.ports import Probe as Probe
+    from pytest_canary.ports import Probed as Probed
+    from pytest_canary.ports import Probes as Probes
     from pytest_canary.ports import Prompt as Prompt
     from pytest_canary.ports import Readiness as Readiness
+    from pytest_canary.ports import Replicas as Replicas
     from pytest_canary.ports import Revision as Revision
     from pytest_canary.ports import Role as Role
     from pytest_canary.ports import Router as Router
@@ -79,14 +89,15 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "ports": (
-            "Adapter Answer Change Clock Fact Histogram Ledger MetricSource Platform Probe Prompt "
-            "Readiness Revision Role Router Sample Seen Shared Users Weights World"
+            "Adapter Answer Asked Change Clock Explains Fact Fault Histogram Ledger MetricSource NamesModels Platform "
+            "Probe Probed Probes Prompt Readiness Replicas Revision Role Router Sample Seen Shared Users Weights World"
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "
-            "Missing ModelMismatch NoData NotRestored NotStarted PlanError SmokeFailed "
+            "Lost Missing ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed "
             "SourceUnavailable SpecError SplitNotSeen UsageError"
         ),
+        "identity": "Pinned",
         "outcome": "Cut End Outcome Row",
         "steps.rollback": "Drained",
         "steps.warm": "Warmed",

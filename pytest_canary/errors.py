@@ -13,10 +13,12 @@
     ├── NoData                  a number was asked for that nobody has counted
     │   └── SourceUnavailable   the metric source did not answer
     ├── AdapterError            a platform, router or load generator did not do as told
+    │   ├── Silent              whoever manages it cannot be asked now
     │   ├── SplitNotSeen        weights were accepted but the requests do not follow them
     │   └── Missing             something the adapter needs is not installed
     ├── Busy                    another run holds this rollout                                exit 4
     ├── LedgerError             the ledger cannot be read or written
+    │   └── Lost                somebody else has taken over this rollout
     └── NotRestored             the stable build may not hold all traffic: a human must look  exit 70
 
 A message says what was found, where, what was expected, and what to type next, in one line.
@@ -89,8 +91,16 @@ class AdapterError(CanaryError):
     """A platform, router or load generator did not do as told."""
 
 
+class Silent(AdapterError):
+    """Whoever manages a platform or router cannot be asked now, which says nothing about what it manages."""
+
+
 class SplitNotSeen(AdapterError):
-    """The router accepted the weights, but the requests do not follow them."""
+    """The router accepted the weights, but the requests do not follow them; ``share`` of them did."""
+
+    def __init__(self, said: str, share: float) -> None:
+        super().__init__(said)
+        self.share = share
 
 
 class Missing(AdapterError):
@@ -98,11 +108,26 @@ class Missing(AdapterError):
 
 
 class Busy(CanaryError):
-    """Another run holds this rollout."""
+    """Another run holds this rollout; ``run`` is its name where it is known."""
+
+    def __init__(self, said: str, *, run: str = "") -> None:
+        super().__init__(said)
+        self.run = run
 
 
 class LedgerError(CanaryError):
     """The ledger cannot be read or written."""
+
+
+class Lost(LedgerError):
+    """The rollout is not held any more.
+
+    ``taken`` by somebody else: what we still do must not be done.  Otherwise its ledger was deleted under us.
+    """
+
+    def __init__(self, said: str, *, taken: bool = True) -> None:
+        super().__init__(said)
+        self.taken = taken
 
 
 class NotRestored(CanaryError):

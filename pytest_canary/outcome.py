@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pytest_canary.ports import Revision, Seen
+from pytest_canary.identity import Pinned
+from pytest_canary.ports import Probed, Revision, Role, Seen
 from pytest_canary.steps.rollback import Drained
 from pytest_canary.verdict import Verdict
 
@@ -76,6 +77,8 @@ class Outcome:
     exposed: int = 0
     """Requests of users that the canary answered."""
     seen: Seen | None = None
+    probed: Mapping[Role, Probed] = field(default_factory=dict)
+    """What the probes of each role saw; empty where none were sent."""
     overrides: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     runbook: str = ""
@@ -88,6 +91,14 @@ class Outcome:
     """Whether the world goes on serving."""
     unload_seconds: float | None = None
     """What it took to remove the build that lost its traffic, once it was drained."""
+    return_seconds: float | None = None
+    """Where promotion started the build anew: from the last gate that passed to all traffic on the new processes."""
+    interrupted: bool = False
+    """Whether somebody ended it (Ctrl-C, a signal, ``abort``), so that nothing is said against the build."""
+    pins: Mapping[str, Pinned] = field(default_factory=dict)
+    """``stable``, ``canary`` and ``previous``, as far as there are any: all that each is pinned by."""
+    folder: str = ""
+    """Folder of the rollout.yaml, as it is reached from where pytest was started."""
 
     @property
     def failed(self) -> tuple[Verdict, ...]:

@@ -19,6 +19,11 @@ from typing import Any, Protocol, runtime_checkable
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+PROBED = "probe."
+"""How the names of counters and histograms begin that probes have counted, and no user."""
+PROBES_TOO = f"{PROBED}counted_as_users"
+"""Counter of the probes that the metric source took for requests of users; only where it does."""
+
 
 class Role(StrEnum):
     """Whom a share of the traffic belongs to; tables, loops and weights go over roles, never over two names."""
@@ -55,6 +60,13 @@ class Revision:
     change: Change = Change()
     copy: str = ""
     """Name of a copy that runs beside the original, such as ``control``; empty for the original."""
+    place: str = ""
+    """Where a platform runs it, if the same build can run twice there: not part of what it is."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What runs, and where: equal only for one and the same set of processes."""
+        return self.pin, self.place
 
     @property
     def pin(self) -> str:
@@ -73,8 +85,8 @@ class Revision:
         """Plain values for a :class:`Fact`; :meth:`from_data` reads them back."""
         change = self.change
         named = {"env": dict(change.env), "args": list(change.args), "model": change.model, "replicas": change.replicas}
-        copy = {"copy": self.copy} if self.copy else {}
-        return {"image": self.image, "digest": self.digest, "change": named, "pin": self.pin, **copy}
+        more = {name: value for name, value in (("copy", self.copy), ("place", self.place)) if value}
+        return {"image": self.image, "digest": self.digest, "change": named, "pin": self.pin, **more}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Revision:
@@ -86,7 +98,7 @@ class Revision:
             named.get("model"),
             named.get("replicas"),
         )
-        return cls(data["image"], data["digest"], change, data.get("copy", ""))
+        return cls(data["image"], data["digest"], change, data.get("copy", ""), data.get("place", ""))
 
     def __str__(self) -> str:
         return f"{self.image} ({self.copy + ' ' if self.copy else ''}{self.pin})"
@@ -151,6 +163,11 @@ class Sample:
     gauges: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     strata: Mapping[str, Mapping[str, Sample]] = field(default_factory=lambda: NOTHING)
 
+    @property
+    def of_users(self) -> float:
+        """Requests that users sent: those that the source counts, without the probes that it counts as well."""
+        return self.counters.get("requests", 0.0) - self.counters.get(PROBES_TOO, 0.0)
+
     def since(self, earlier: Sample | None) -> Sample | None:
         """What was counted after ``earlier``; None when a counter went back (the source restarted)."""
         if earlier is None:
@@ -195,9 +212,24 @@ class Prompt:
     """Text that a known-good answer contains; None when any finished answer will do."""
 
 
+class Fault(StrEnum):
+    """What kind of wrong an answer is, in the order of how little of it there was."""
+
+    NO_ANSWER = "no answer"
+    STATUS = "status"
+    """Another status than 2xx."""
+    STREAM_ERROR = "error in the answer"
+    """An error that a 2xx answer holds, mostly as an event of its stream: no gateway sees it."""
+    TRUNCATED = "truncated"
+    """Neither [DONE] nor a finish_reason, or fewer bytes than were promised, or the time was up."""
+    EMPTY = "empty"
+    UNEXPECTED = "unexpected"
+    """Complete and not what was asked for: no JSON, no stream, not the known answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one :class:`Prompt`."""
+    """What came back for one :class:`Prompt`, as its user saw it."""
 
     status: int
     """HTTP status; 0 when there was no answer at all."""
@@ -211,6 +243,36 @@ class Answer:
     """What was wrong, in one line; an error event inside a 200 stream stands here too."""
     model: str | None = None
     tokens: int | None = None
+    """Output tokens, as the answer's own ``usage`` says; None where it does not."""
+    prompt_tokens: int | None = None
+    gap_mean_seconds: float | None = None
+    """Mean time between one event with a token and the next; None with fewer than two.  An event may hold several."""
+    gap_longest_seconds: float | None = None
+    """The longest of these: how long a reader saw the text stand still."""
+    finish: str | None = None
+    """The ``finish_reason``; of several choices the last."""
+    refusal: str | None = None
+    """What the model said where it would not answer, or ``content_filter``; None when it answered.  Not an error."""
+    fault: Fault | None = None
+    """The kind of ``error``; None when there is none."""
+    fingerprint: str | None = None
+    """``system_fingerprint``: the configuration that answered, where it says so."""
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """Headers of the answer, by their names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the probes of one build have seen."""
+
+    answered: int = 0
+    """Probes that have ended, well or not."""
+    faults: Mapping[Fault, int] = field(default_factory=dict)
+    refused: int = 0
+    first_fault: str = ""
+    """What was wrong with the first that was, in one line."""
+    skipped: int = 0
+    """Probes that were due and not sent to any build, because this one still had all it may have in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +298,9 @@ class Seen:
     """Served-by name -> answers."""
     last: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     """Served-by name -> wall time of the last answer that began there."""
+    unsent: int = 0
+    """Requests that were due and could not leave: as many as this machine holds were under way.  Nobody's fault but
+    that of the load, so not dropped; the run's figures are those of another load than the one asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +310,16 @@ class Fact:
     kind: str
     at: float
     data: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Who stands for a role, one by one, for a source that asks each of them."""
+
+    key: tuple[str, str]
+    """Of the revision: the same means the same processes, in whatever role."""
+    where: Callable[[int | None], Mapping[str, str]]
+    """Port, or None for the one that users reach -> the base URL of each that takes requests now, by name."""
 
 
 @dataclass(slots=True)
@@ -264,6 +339,12 @@ class Shared:
     run: str = "run"
     note: Callable[..., None] = field(default=lambda *_, **__: None)
     handles: dict[str, Any] = field(default_factory=dict)
+    labels: dict[Role, Mapping[str, str]] = field(default_factory=dict)
+    """What tells each role's counters from the others', where a source counts by labels; a router that attaches a role
+    writes ``namespace``, ``service``, ``port``, ``deployment`` and ``pod``, a regular expression of its pods' names; of
+    a build that is one process ``instance``, the ``host:port`` where it is scraped."""
+    replicas: dict[Role, Replicas] = field(default_factory=dict)
+    """Where each role's replicas are; a router that attaches a role writes it too, where that is known."""
 
 
 class Clock(Protocol):
@@ -300,8 +381,14 @@ class Adapter(Protocol):
 class Platform(Adapter, Protocol):
     """Where revisions run."""
 
+    lasting: bool
+    """Whether what runs here serves users between rollouts, so that starting and stopping it is nothing."""
+
     def stable(self) -> Revision:
         """The revision that serves users today; after :meth:`promote`, the promoted one."""
+
+    def previous(self) -> Revision | None:
+        """The revision that was stable before, as the platform remembers it; None when it does not."""
 
     def resolve(self, image: str, change: Change) -> Revision:
         """Pin ``image``: raises :class:`~pytest_canary.errors.ImageNotFound` when no build can be started from it."""
@@ -312,8 +399,29 @@ class Platform(Adapter, Protocol):
     def scale(self, revision: Revision, replicas: int) -> None:
         """Run ``replicas`` copies of ``revision``."""
 
+    def grow(self, revision: Revision, share: float) -> None:
+        """Run as many copies of ``revision`` as ``share`` (0..1) of the traffic takes; returns before they are ready.
+
+        Never fewer than before.
+        """
+
     def ready(self, revision: Revision) -> Readiness:
-        """Whether ``revision`` can take requests now; never waits."""
+        """Whether every copy of ``revision`` that was asked for can take requests now; never waits."""
+
+    def strays(self) -> Sequence[Revision]:
+        """What a rollout runs beside the stable revision, as it says itself: for when no fact tells of it."""
+
+    def copies(self, revision: Revision) -> frozenset[str] | None:
+        """Names of the copies of ``revision`` that take requests, as a source that counts them apart calls them.
+
+        None where the platform has no names for them.
+        """
+
+    def hurt(self, revision: Revision) -> str:
+        """What has happened to copies of ``revision`` that were ready: died, out of memory, not ready any more.
+
+        One line; empty when nothing has, or where nobody can tell.
+        """
 
     def address(self, revision: Revision) -> str:
         """Base URL that reaches ``revision`` directly, past the router; for probes and, on one machine, the router."""
@@ -322,7 +430,11 @@ class Platform(Adapter, Protocol):
         """The model version that ``revision`` reports to serve; None when it does not say."""
 
     def promote(self, canary: Revision) -> Revision:
-        """Make ``canary`` the stable revision and return what is stable now; moves no traffic."""
+        """Make ``canary`` the stable revision and return what is stable now; moves no traffic.
+
+        The same :attr:`~Revision.key` means the very processes that have been proven.  Another means new ones: they
+        come up while the old canary still serves, and promoting the revision that was stable before undoes it.
+        """
 
     def remove(self, revision: Revision) -> None:
         """Stop ``revision``, letting it finish what it serves.  Removing what is gone changes nothing."""
@@ -360,6 +472,9 @@ class Router(Adapter, Protocol):
 class MetricSource(Adapter, Protocol):
     """Who counts."""
 
+    interval_seconds: float | None
+    """How often what it tells is renewed; 0 where it is always of this moment, None while it is not known."""
+
     def poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
         """Cumulative counters of each attached role; a role without requests has counters of 0, not none.
 
@@ -367,14 +482,63 @@ class MetricSource(Adapter, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a metric source learns one number."""
+
+    query: str
+    """What it asks, to be pasted where somebody wants to see for himself."""
+    series: int | None = None
+    """How many series there are of its metric now; None where it is always counted."""
+    by: str = ""
+    """What says so, such as the name of a profile."""
+
+
+class Explains(Protocol):
+    """What a :class:`MetricSource` may do besides: say how it learns each number, to people and never to a verdict."""
+
+    def explain(self, role: Role) -> Mapping[str, Asked]:
+        """``counters.errors`` and so on, for every name that a sample of ``role`` may have -> how it is learnt.
+
+        Raises :class:`~pytest_canary.errors.SourceUnavailable` when that cannot be told now.
+        """
+
+
+class NamesModels(Protocol):
+    """What a :class:`MetricSource` may do besides: say which model its series are of."""
+
+    def models(self, role: Role) -> Mapping[str, str]:
+        """Replica -> the model that ``role`` serves there by the labels of its series, ``name@version``.
+
+        Empty where no series says; one entry, of the replica ``""``, where replicas are not told apart.
+        Raises :class:`~pytest_canary.errors.SourceUnavailable` when that cannot be told now.
+        """
+
+
 class Probe(Protocol):
-    """Asks one build directly: smoke, warm-up, model version.  Never part of what is counted."""
+    """Asks one build directly: smoke, warm-up, model version, probes.  Never part of what users are counted by."""
 
     def ask(self, address: str, prompt: Prompt) -> Answer:
         """Send ``prompt`` to the build at ``address``; failures are in the answer, never raised."""
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class Probes(Protocol):
+    """Asks all builds of a rollout the same prompts, again and again, straight at their addresses, and counts."""
+
+    def begin(self, addresses: Mapping[Role, str], prompts: Sequence[Prompt]) -> None:
+        """Ask the builds at ``addresses`` from now on, and no others; what each role has counted stays."""
+
+    def end(self) -> None:
+        """Ask nobody any more; returns at once.  Safe to repeat."""
+
+    def counted_too(self) -> None:
+        """Know from now on that the metric source counts these requests as well."""
+
+    def seen(self) -> Mapping[Role, Probed]:
+        """What they have seen of each role until now."""
 
 
 class Users(Adapter, Protocol):
@@ -424,6 +588,7 @@ class World:
     clock: Clock
     shared: Shared
     users: Users | None = None
+    probes: Probes | None = None
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

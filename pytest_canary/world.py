@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pytest_canary.errors import AdapterError, CanaryError, Missing, SpecError
 from pytest_canary.foreign import Translated
 from pytest_canary.ports import Clock, Ledger, MetricSource, Platform, Probe, Router, Shared, Users, World
+from pytest_canary.probing import Pace, PacedProbes, ProbedSource
 
 if TYPE_CHECKING:
     from pytest_canary.spec import AdapterChoice, Spec
@@ -21,9 +22,9 @@ Answer = Callable[[str, str, Mapping[str, Any], Shared], Any]
 """``(kind, name, options, shared)`` -> an adapter of the user's own, or None."""
 
 BUILT_IN: Mapping[str, tuple[str, ...]] = {
-    "platform": ("local", "memory"),
-    "router": ("envoy", "memory"),
-    "metrics": ("envoy", "memory", "simulated"),
+    "platform": ("local", "kubernetes", "memory"),
+    "router": ("envoy", "gateway-api", "memory"),
+    "metrics": ("envoy", "memory", "prometheus", "scrape", "simulated"),
     "load": ("load", "memory"),
     "probe": ("http", "memory"),
     "clock": ("system", "virtual"),
@@ -38,7 +39,7 @@ def nobody(kind: str, name: str, options: Mapping[str, Any], shared: Shared) -> 
 
 def state_folder(root: Path, state: str | None, spec: Spec) -> Path:
     """Return the folder of one service in one target; it need not exist."""
-    return Path(state or root / ".pytest_canary") / spec.service / spec.target
+    return Path(state or root / ".pytest_canary").absolute() / spec.service / spec.target
 
 
 def clock_of(spec: Spec) -> Clock:
@@ -49,33 +50,62 @@ def clock_of(spec: Spec) -> Clock:
     return cast(Clock, offers[spec.clock.name]())
 
 
-def ledger_of(folder: Path) -> Ledger:
-    """Return the ledger kept in ``folder``."""
+def ledger_of(spec: Spec, folder: Path) -> Ledger:
+    """Return the ledger of a target: where others find it too if they can roll out the same, else in ``folder``."""
+    if spec.platform.name == "kubernetes":
+        lease = importlib.import_module("pytest_canary.adapters.ledger.lease").LeaseLedger
+        return cast(Ledger, lease(spec.platform.options, spec.router.options, folder, spec.folder))
     offers = importlib.import_module("pytest_canary.adapters.ledger").OFFERS
     return cast(Ledger, offers["file"](folder))
 
 
-def connect(spec: Spec, shared: Shared, answer: Answer = nobody) -> World:
+def connect(spec: Spec, shared: Shared, answer: Answer = nobody, *, counted: bool = True) -> World:
     """Connect every adapter of the chosen target; nothing is started.
+
+    Whoever puts something right asks nobody what was ``counted``: a metric source that is down must not keep him.
 
     Raises:
         SpecError: an adapter is unknown, or its options are wrong; the text names the line.
         Missing: something an adapter needs is not installed; the text names the command that mends it.
 
     """
+    source = _priced(spec, cast(MetricSource, _adapter("metrics", spec.metrics, shared, answer)))
+    probe = cast(Probe, _adapter("probe", spec.probe, shared, answer))
+    probes = _probes(spec, probe, shared.clock)
     world = World(
         platform=cast(Platform, _adapter("platform", spec.platform, shared, answer)),
         router=cast(Router, _adapter("router", spec.router, shared, answer)),
-        source=cast(MetricSource, _adapter("metrics", spec.metrics, shared, answer)),
-        probe=cast(Probe, _adapter("probe", spec.probe, shared, answer)),
+        source=source if probes is None else cast(MetricSource, ProbedSource(source, probes)),
+        probe=probe,
         clock=shared.clock,
         shared=shared,
         users=cast(Users, _adapter("load", spec.load, shared, answer)) if spec.load else None,
+        probes=probes,
     )
-    missing = [line for adapter in world.adapters for line in adapter.check()]
+    needed = [adapter for adapter in world.adapters if counted or adapter is not world.source]
+    missing = [line for adapter in needed for line in adapter.check()]
     if missing:
         raise Missing("; ".join(dict.fromkeys(missing)))
     return world
+
+
+def _priced(spec: Spec, source: MetricSource) -> MetricSource:
+    """``source``, which counts the cost too where the file has prices."""
+    from pytest_canary.prices import Priced
+    from pytest_canary.spec import prices_of
+
+    prices = prices_of(spec)
+    return source if prices is None else cast(MetricSource, Priced(source, prices))
+
+
+def _probes(spec: Spec, probe: Probe, clock: Clock) -> PacedProbes | None:
+    """What asks all builds again and again, where the file says how often."""
+    from pytest_canary.spec import prices_of
+
+    asked = spec.document.probe
+    if asked.rate is None:
+        return None
+    return PacedProbes(probe, clock, Pace(asked.rate, asked.concurrency), prices_of(spec))
 
 
 def _adapter(kind: str, choice: AdapterChoice, shared: Shared, answer: Answer) -> object:
@@ -91,6 +121,12 @@ def _adapter(kind: str, choice: AdapterChoice, shared: Shared, answer: Answer) -
 
 
 def _class_of(kind: str, choice: AdapterChoice) -> Any:
+    if (kind, choice.name) == ("metrics", "probe"):
+        raise SpecError(
+            f"{choice.where}: probes cannot be the only metrics: nobody would count users, so whether they are split "
+            "as was set and how many met the canary could not be known; name what counts them at the router, such as "
+            "prometheus, and write `probe: {rate: 2}` beside it"
+        )
     for point in entry_points(group=f"pytest_canary.{kind}", name=choice.name):
         return point.load()
     if choice.name not in BUILT_IN[kind]:
@@ -100,7 +136,7 @@ def _class_of(kind: str, choice: AdapterChoice) -> Any:
             f"a package brings its own through the entry point group pytest_canary.{kind}, "
             f"a conftest.py through the hook pytest_canary_{kind}"
         )
-    return importlib.import_module(f"pytest_canary.adapters.{choice.name}").OFFERS[kind]
+    return importlib.import_module(f"pytest_canary.adapters.{choice.name.replace('-', '_')}").OFFERS[kind]
 
 
 def _connected(cls: Any, kind: str, choice: AdapterChoice, shared: Shared) -> object:

@@ -21,6 +21,8 @@ from pytest_canary.ports import Clock
 
 LAUNCHER = 'cd "$1" && read -r line < /proc/self/stat && printf "%s\\n" "$line" > "$2" && shift 2 && exec "$@"'
 LOOK_SECONDS = 0.02
+MARK = "PYTEST_CANARY_PROCESS"
+"""Names its pid file in the environment of a process, by which it is found when that file is gone."""
 
 
 class Stat(NamedTuple):
@@ -31,6 +33,13 @@ class Stat(NamedTuple):
     session: int
     started: int
     """Clock ticks between the start of the machine and that of the process."""
+    worked: int
+    """Clock ticks that it has spent on a processor."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal or a debugger has halted it."""
+        return self.state in "Tt"
 
     @property
     def over(self) -> bool:
@@ -43,7 +52,8 @@ def parse(line: str) -> Stat | None:
     head, bracket, tail = line.rpartition(")")
     fields = tail.split()
     try:
-        return Stat(int(head.split()[0]), fields[0], int(fields[3]), int(fields[19])) if bracket else None
+        worked = int(fields[11]) + int(fields[12])
+        return Stat(int(head.split()[0]), fields[0], int(fields[3]), int(fields[19]), worked) if bracket else None
     except (IndexError, ValueError):
         return None
 
@@ -87,6 +97,27 @@ class Process:
     def _gone(self) -> str:
         now = look(self.pid)
         return "" if now and now.started == self.started and not now.over else "an unknown status"
+
+    def hangs(self, clock: Clock, seconds: float) -> bool:
+        """Whether it is halted, or does nothing at all for ``seconds``.
+
+        One that only does not answer may have too much to do; to end that would drop what it is at.
+        """
+        first = self._work()
+        until = clock.now() + seconds
+        while self.ended() is None:
+            now = look(self.pid)
+            if now is not None and now.stopped:
+                return True
+            if self._work() != first:
+                return False
+            if clock.now() >= until:
+                return True
+            clock.sleep(LOOK_SECONDS)
+        return False
+
+    def _work(self) -> int:
+        return sum(stat.worked for stat in map(look, self._session()) if stat)
 
     def last_line(self) -> str:
         """The last line of its log that is not empty."""
@@ -149,7 +180,7 @@ def launch(argv: Sequence[str], *, pidfile: Path, log: Path, cwd: Path, env: Map
     pid = os.posix_spawn(
         "/bin/sh",
         ["/bin/sh", "-c", LAUNCHER, "launcher", str(cwd), str(pidfile.absolute()), *argv],
-        dict(env),
+        {**env, MARK: str(pidfile.absolute())},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
@@ -169,7 +200,7 @@ def find(pidfile: Path, log: Path, *, clock: Clock, patience: float = 0.0) -> Pr
     ``patience`` seconds are spent on a pid file that is not written yet: its starter may have died a moment ago.
     """
     until = clock.now() + patience
-    while not (born := _read(pidfile)):
+    while not (born := _read(pidfile) or _marked(pidfile)):
         if clock.now() >= until:
             return None
         clock.sleep(LOOK_SECONDS)
@@ -182,6 +213,22 @@ def _read(pidfile: Path) -> Stat | None:
         return parse(pidfile.read_text(errors="replace"))
     except OSError:
         return None
+
+
+def _marked(pidfile: Path) -> Stat | None:
+    """The process that was started with ``pidfile``, by its environment; its children lead no session."""
+    mark = f"{MARK}={pidfile.absolute()}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            marked = mark in (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # somebody else's, or gone
+            continue
+        stat = look(entry.name) if marked else None
+        if stat is not None and stat.session == stat.pid and not stat.over:
+            return stat
+    return None
 
 
 def free_port(host: str = "127.0.0.1") -> int:

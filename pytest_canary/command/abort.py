@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from pathlib import Path
 
 from pytest_canary.command.facts import told
 from pytest_canary.command.place import Place
@@ -25,9 +24,16 @@ def abort(place: Place, given: argparse.Namespace) -> int:
     holder = ledger.holder()
     if not holder:
         return _nobody(place)
+    if not place.state.is_dir():
+        return complain(
+            f"{place}: {holder} was started elsewhere, from another checkout or machine; "
+            f"type `{place.command('abort')}` there, or "
+            "end its process: it rolls back",
+            Exit.USAGE,
+        )
     remembered = len(history.read(place.state))
     path = place.state / FILE
-    _write(path, given.reason or "no reason given")
+    wish(place, f"aborted by hand ({given.reason or 'no reason given'})")
     say(f"{place}: asked {holder} to cut its canary and roll back, waiting at most {given.wait:g} s")
     until = time.monotonic() + given.wait
     while ledger.holder():
@@ -43,8 +49,9 @@ def abort(place: Place, given: argparse.Namespace) -> int:
     return _ended(place, remembered)
 
 
-def _write(path: Path, reason: str) -> None:
-    """Aside and renamed: whoever finds the file finds the reason in it."""
+def wish(place: Place, reason: str) -> None:
+    """Ask the run that is alive to cut and roll back; aside and renamed: who finds the file finds the reason in it."""
+    path = place.state / FILE
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.write_text(" ".join(reason.split()) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_canary import __version__
-from pytest_canary.command import abort, down, recover, revert, status
+from pytest_canary.command import abort, check, down, guard, recover, revert, status
 from pytest_canary.command.conftests import lenders, with_conftests
 from pytest_canary.command.place import Place, choose
 from pytest_canary.command.say import complain
@@ -17,13 +17,16 @@ from pytest_canary.errors import Busy, CanaryError, Exit, Missing, UsageError
 
 VERBS: Mapping[str, tuple[Callable[[Place, argparse.Namespace], int], str]] = {
     "status": (status.status, "say who holds a rollout, what serves, and how the last one ended; changes nothing"),
+    "check": (check.check, "ask the metric source whether it has what every gate needs; changes nothing"),
     "recover": (recover.recover, "put right what a killed run left: all traffic on the stable build, the canary gone"),
     "abort": (abort.abort, "cut a live run from another terminal: its canary loses its traffic at once"),
     "revert": (revert.revert, "emergency: go straight back to the last good build, without a canary"),
     "down": (down.down, "stop a world that goes on serving (`keep: true`)"),
+    "guard": (guard.guard, "stand beside a run and put things right when it dies; every run starts its own"),
 }
 
 NEED_NO_WORLD = frozenset({"status", "abort"})
+CHANGE_NOTHING = frozenset({"status", "check"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, Missing, Busy) as error:
         return complain(error, Exit.USAGE)
     except (CanaryError, OSError) as error:
-        return complain(error, Exit.ROLLED_BACK if given.command == "status" else Exit.NOT_RESTORED)
+        return complain(error, Exit.ROLLED_BACK if given.command in CHANGE_NOTHING else Exit.NOT_RESTORED)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        code = Exit.ROLLED_BACK if given.command in CHANGE_NOTHING else Exit.NOT_RESTORED
+        return complain(f"{said}; a file of its state may be damaged, see docs/commands.md", code)
     except KeyboardInterrupt:
         return complain(f"interrupted; type `{given.command}` again, it is safe to repeat", Exit.INTERRUPTED)
 
@@ -44,7 +51,9 @@ def _do(given: argparse.Namespace) -> int:
     place = choose(given)
     if given.command in NEED_NO_WORLD or not lenders(place.root, place.spec.folder):
         return verb(place, given)
-    return with_conftests(place.root, place.spec.folder, lambda answer: verb(replace(place, answer=answer), given))
+    return with_conftests(
+        place.root, place.spec.folder, given.plugin, lambda answer: verb(replace(place, answer=answer), given)
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,10 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "path", nargs="?", help="folder of a rollout, or its rollout.yaml; found when there is only one"
     )
-    common.add_argument("--target", metavar="NAME", help="the target of rollout.yaml; its default_target when left out")
+    common.add_argument(
+        "--target",
+        "--canary-target",
+        metavar="NAME",
+        help="the target of rollout.yaml; its default_target when left out",
+    )
     common.add_argument("--state", metavar="DIR", help="where ledgers are kept, if pytest had --canary-state")
     common.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="what pytest had as --canary-set"
+    )
+    common.add_argument(
+        "-p", dest="plugin", metavar="NAME", action="append", default=[], help="what pytest had as -p, for conftest.py"
     )
     parser = _Parser(prog="pytest-canary", description="What is done to a rollout by hand.")
     parser.add_argument("--version", action="version", version=f"pytest-canary {__version__}")
@@ -78,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--wait", metavar="SECONDS", type=float, default=120.0, help="how long the run may take to end (120)"
             )
+        if name == "guard":
+            command.add_argument("--run", metavar="NAME", required=True, help="the run that is watched")
+            command.add_argument("--pid", type=int, default=0, help="its process; nothing is done while that is alive")
+            says = "a run that is not heard of for so long loses its traffic (20)"
+            command.add_argument("--silent", metavar="SECONDS", type=float, default=20.0, help=says)
     return parser
 
 

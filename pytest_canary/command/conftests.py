@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_canary.errors import UsageError
+from pytest_canary.errors import CanaryError, UsageError
 from pytest_canary.ports import Shared
 from pytest_canary.world import BUILT_IN, Answer
 
 Act = Callable[[Answer], int]
+IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 
 
 def lenders(root: Path, folder: Path) -> list[Path]:
@@ -26,8 +27,10 @@ def lenders(root: Path, folder: Path) -> list[Path]:
     return found
 
 
-def with_conftests(root: Path, folder: Path, act: Act) -> int:
+def with_conftests(root: Path, folder: Path, plugins: Sequence[str], act: Act) -> int:
     """Load pytest's configuration for ``folder`` and do ``act`` with what its conftest files answer.
+
+    ``plugins`` are what pytest takes as ``-p``: names to load, or not to (``no:NAME``).
 
     Raises:
         UsageError: pytest could not load them; it has said why.
@@ -45,10 +48,18 @@ def with_conftests(root: Path, folder: Path, act: Act) -> int:
             return 0
 
     inside = Inside()
-    ended = pytest.main([str(folder), f"--rootdir={root}", "-p", "no:cacheprovider"], plugins=[inside])
+    # We are imported already, which pytest says in a warning; where warnings are errors, that is one.
+    words = [str(folder), f"--rootdir={root}", "-W", IGNORED]
+    words += [word for plugin in ("no:cacheprovider", *plugins) for word in ("-p", plugin)]
+    try:
+        ended = f"ended with {int(pytest.main(words, plugins=[inside]))}"
+    except (CanaryError, UsageError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        ended = f"raised {type(error).__name__}: {error}"
     if inside.code is None:
         files = ", ".join(map(str, lenders(root, folder)))
-        raise UsageError(f"{files}: pytest ended with {int(ended)} while it loaded this; mend it, and type it again")
+        raise UsageError(f"{files}: pytest {ended} while it loaded this; mend it, and type it again")
     return inside.code
 
 

@@ -8,13 +8,18 @@ from contextlib import suppress
 from pytest_canary.command.facts import told
 from pytest_canary.command.place import Hand, Place
 from pytest_canary.command.say import say
-from pytest_canary.errors import CanaryError, Exit
+from pytest_canary.errors import CanaryError, Exit, UsageError
 
 
 def down(place: Place, given: argparse.Namespace) -> int:
     """Stop everything that the facts tell of, and forget it."""
     del given
     with place.held("down") as hand:
+        if hand.lasting:
+            raise UsageError(
+                f"{place}: what runs there serves users and is not ours to stop; to put right what a dead run left: "
+                f"`{place.command('recover')}`"
+            )
         facts = hand.facts()
         if not facts:
             say(f"{place}: nothing is serving, there is nothing to stop")

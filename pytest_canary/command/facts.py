@@ -18,11 +18,16 @@ class Told:
     keep: bool = False
     end: str = ""
     """How the last run ended; empty while it has not."""
+    why: str = ""
     weights: str = ""
     """The last shares that were given, in words."""
     stable: Revision | None = None
     """The build that was promoted last, or the one that was stable when a canary was deployed."""
     left: Unfinished | None = None
+    canary: Revision | None = None
+    """What the last run deployed."""
+    guard: str = ""
+    """Who watches it besides the guard on the machine of the run, and how that is asked; empty where nobody does."""
 
     @property
     def serves(self) -> bool:
@@ -32,23 +37,30 @@ class Told:
 
 def told(facts: Sequence[Fact]) -> Told:
     """Read ``facts``, oldest first; a new run begins anew, what is stable stays."""
-    run = image = end = weights = ""
-    keep, stable = False, None
+    run = image = end = why = weights = guard = ""
+    keep, stable, canary = False, None, None
     for fact in facts:
         data = fact.data
         if fact.kind == "run":
             run, image, keep = str(data.get("run", "?")), str(data.get("image", "?")), bool(data.get("keep"))
-            end = weights = ""
+            end = why = weights = guard = ""
+            canary = None
         elif fact.kind == "settled":
-            end = str(data.get("end", "ended"))
+            end, why, guard = str(data.get("end", "ended")), str(data.get("why", "")), ""
             stable = Revision.from_data(data["stable"]) if data.get("stable") else stable
         elif fact.kind == "weights":
             weights = _shares(data)
         elif fact.kind == "deploy":
-            stable = Revision.from_data(data["stable"])
+            stable, canary = Revision.from_data(data["stable"]), Revision.from_data(data["canary"])
+        elif fact.kind == "guard":
+            guard = _guard(str(data.get("job", "?")), str(data.get("namespace", "?")))
         elif fact.kind == "stable":
             stable = Revision.from_data(data)
-    return Told(run, image, keep, end, weights, stable, unfinished(facts))
+    return Told(run, image, keep, end, why, weights, stable, unfinished(facts), canary, guard)
+
+
+def _guard(job: str, namespace: str) -> str:
+    return f"Job {job} in the cluster; what it has seen: kubectl -n {namespace} logs job/{job}"
 
 
 def _shares(data: object) -> str:

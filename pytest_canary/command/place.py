@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_canary import guard
 from pytest_canary import world as worlds
 from pytest_canary.command.root import root_of
 from pytest_canary.command.say import say
 from pytest_canary.errors import Busy, SpecError, UsageError
 from pytest_canary.ports import Fact, Ledger, Shared, World
 from pytest_canary.spec import Spec, is_ours, load
+
+SAY_SECONDS = 10.0
+LEFT = re.compile(r", (\d+ s) left$")
 
 
 @dataclass(frozen=True)
@@ -40,18 +45,28 @@ class Place:
         path = os.path.relpath(self.spec.path)
         return shlex.join(["pytest-canary", verb, path, "--target", self.spec.target, *self.options])
 
+    def pytest(self, image: str) -> str:
+        """The command that ships ``image`` here."""
+        words = ["pytest", os.path.relpath(self.spec.folder), f"--image={image}", f"--canary-target={self.spec.target}"]
+        named = {"--state": "--canary-state", "--set": "--canary-set"}
+        return shlex.join([*words, *(named.get(word, word) for word in self.options)])
+
     def ledger(self) -> Any:
         """The ledger, not held by anybody yet."""
-        return worlds.ledger_of(self.state)
+        return worlds.ledger_of(self.spec, self.state)
 
     @contextmanager
     def held(self, verb: str) -> Iterator[Hand]:
         """Hold the rollout and connect its world on demand; raises Busy when a run holds it."""
         ledger, run = self.ledger(), f"{verb}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+        patience = 0.0 if verb == "guard" else self.spec.document.drain_timeout + guard.RESTORE_SECONDS
         try:
-            ledger.acquire(run)
+            guard.acquire(ledger, run, worlds.clock_of(self.spec), patience, Ticker())
         except Busy as error:
-            raise Busy(f"{self}: {error}; to end it: `{self.command('abort')}`") from error
+            hint = f"to end it: `{self.command('abort')}`"
+            if error.run.startswith(guard.NAME):
+                hint = "it is putting a dead run right; if it hangs, kill that pid and type this again"
+            raise Busy(f"{self}: {error}; {hint}", run=error.run) from error
         hand = Hand(self, ledger, run)
         try:
             yield hand
@@ -85,11 +100,17 @@ class Hand:
         if self._world is None:
             spec = self.place.spec
             shared = Shared(spec.service, self.clock, self.place.state, spec.folder, self.run, self.note)
-            self._world = worlds.connect(spec, shared, self.place.answer)
+            # Synthetic users belong to a run; that their prompts are gone must not keep anybody from putting it right.
+            self._world = worlds.connect(replace(spec, load=None), shared, self.place.answer, counted=False)
             facts = self.facts()
             for adapter in self._world.adapters:
                 adapter.recover(facts)
         return self._world
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what runs there serves users between rollouts, and is nothing of ours to stop."""
+        return self.world().platform.lasting
 
     def stop_world(self) -> None:
         """Stop every adapter, the last started first, and end the chapter."""
@@ -97,25 +118,31 @@ class Hand:
             adapter.stop()
         self.end_chapter()
 
-    def close(self) -> None:
-        """Let go of connections and of the rollout."""
+    def forget_world(self) -> None:
+        """Connect anew when it is asked for next."""
         if self._world is not None:
             with suppress(Exception):
                 self._world.probe.close()
+        self._world = None
+
+    def close(self) -> None:
+        """Let go of connections and of the rollout."""
+        self.forget_world()
         self._ledger.release()
 
 
 class Ticker:
-    """Says what is waited for, at most once in ten seconds."""
+    """Says what is waited for, at most once in ten seconds, and what users have ``meanwhile``."""
 
-    def __init__(self) -> None:
-        self._said = time.monotonic()
+    def __init__(self, meanwhile: str = "") -> None:
+        self._said, self._meanwhile = time.monotonic(), f"; {meanwhile}" if meanwhile else ""
 
     def __call__(self, text: str) -> None:
         now = time.monotonic()
-        if now - self._said >= 10:
+        if now - self._said >= SAY_SECONDS:
             self._said = now
-            say(f"  ... {text}")
+            said = LEFT.sub(r", at most \1 more", text)
+            say(f"  ... waiting for {said}{self._meanwhile}")
 
 
 def choose(given: argparse.Namespace) -> Place:
@@ -135,6 +162,7 @@ def choose(given: argparse.Namespace) -> Place:
         raise UsageError(_which(files, service, given))
     spec, options = specs[0], [*(("--state", given.state) if given.state else ())]
     options += [word for override in given.set for word in ("--set", override)]
+    options += [word for plugin in given.plugin for word in ("-p", plugin)]
     root = root_of(spec.folder)
     return Place(spec, root, worlds.state_folder(root, given.state, spec), tuple(options))
 
@@ -144,7 +172,8 @@ def _load(file: Path, given: argparse.Namespace) -> Spec:
         return load(file, target=given.target, overrides=given.set)
     except SpecError as error:
         said = str(error).replace("--canary-target", "--target")
-        raise SpecError(said if str(file) in said else f"{os.path.relpath(file.parent)}/{said}") from error
+        whole = str(file) in said or said.startswith("--")
+        raise SpecError(said if whole else f"{os.path.relpath(file.parent)}/{said}") from error
 
 
 def _files(path: str | None) -> list[Path]:

@@ -30,13 +30,15 @@ def status(place: Place, given: argparse.Namespace) -> int:
 
 
 def _lines(place: Place, now: Told, *, running: bool) -> list[str]:
+    guard = [f"guard: {now.guard}"] if now.guard else []
     if now.left is not None and running:
         share = now.weights or "no traffic moved yet"
-        return [f"running: {now.run} ships {now.image}; {share}", f"to end it: {place.command('abort')}"]
+        return [f"running: {now.run} ships {now.image}; {share}", *guard, f"to end it: {place.command('abort')}"]
     if now.left is not None:
         share = f"; last shares: {now.weights}" if now.weights else ""
         return [
             f"unfinished: {now.run} shipped {now.image} and did not end{share}",
+            *guard,
             f"to put it right: {place.command('recover')}",
         ]
     if now.serves:

@@ -14,8 +14,11 @@ from pytest_canary.demo.builds import BUILDS
 if TYPE_CHECKING:
     from pytest_canary.demo.gateway import Gateway
 
-KEEP_ALIVE_SECONDS = 15
-"""Above the idle timeout of whatever stands in front, so that no request meets a connection that closes."""
+KEEP_ALIVE_SECONDS = 3700
+"""Above the idle timeout of whatever stands in front, so that no request meets a connection that closes.
+
+A gateway of Envoys keeps an idle connection for an hour, unless it is told otherwise.
+"""
 FINISH_SECONDS = 120
 
 
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     from pytest_canary.demo.gateway import Gateway
 
-    return _serve(Gateway(build, options.seed), options.host, options.port)
+    return _serve(Gateway(build, options.seed, options.minute), options.host, options.port)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, metavar="N", help="0 takes a free one; the line printed first names it")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--seed", type=int, metavar="N", help="draw the same times and errors again")
+    parser.add_argument(
+        "--minute", type=float, default=60.0, metavar="SECONDS", help="how long a minute of `v2-flaky` is"
+    )
     parser.add_argument("--check", action="store_true", help="say whether the build is known, and serve nothing")
     return parser
 
@@ -64,7 +70,7 @@ def _serve(gateway: Gateway, host: str, port: int) -> int:
     )
     # uvicorn raises the signal again once it has shut down; a clean end is not a death by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, (lambda *_: None) if gateway.build.deaf else (lambda *_: sys.exit(0)))
     try:
         listener = socket.create_server((host, port), backlog=2048)
     except OSError as error:
@@ -74,7 +80,10 @@ def _serve(gateway: Gateway, host: str, port: int) -> int:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sys.stdout.write(f"build {gateway.build.name} on http://{host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    if gateway.build.deaf:
+        server.handle_exit = lambda *_: None  # type: ignore[method-assign]
+    server.run(sockets=[listener])
     return 0
 
 

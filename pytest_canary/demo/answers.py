@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ TEXT = (
     "while latency errors and tokens stay where they were before the change"
 )
 WORDS = TEXT.split()
+REFUSAL = "I'm sorry, but I can't help with that."
 
 
 def question(messages: list[dict[str, Any]]) -> str:
@@ -38,6 +40,12 @@ def answer(asked: str) -> str:
             return text
     draw = Random(lowered)
     return " ".join(draw.choices(WORDS, k=draw.randint(8, 24))).capitalize() + "."
+
+
+def drawn_out(text: str, wordiness: float) -> list[str]:
+    """Return the words of ``text``, said again until there are ``wordiness`` times as many."""
+    words = text.split(" ")
+    return (words * ceil(wordiness))[: round(len(words) * wordiness)]
 
 
 def pieces(text: str, most: int = 10) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from itertools import count
 from typing import Any
 
-from pytest_canary.demo.answers import answer, pieces
+from pytest_canary.demo.answers import REFUSAL, answer, drawn_out, pieces
 from pytest_canary.demo.builds import Build
 from pytest_canary.demo.measures import CONTENT_TYPE, Measures
 from pytest_canary.demo.requests import MODEL, Chat, RequestError, read
@@ -25,9 +27,10 @@ BODY_BYTES = 1 << 20
 class Gateway:
     """Serves one build: chat completions, models, health and metrics."""
 
-    def __init__(self, build: Build, seed: int | None = None) -> None:
+    def __init__(self, build: Build, seed: int | None = None, minute: float = 60.0) -> None:
         self.build = build
-        self._timing = Timing(build.slowdown, seed)
+        self._timing = Timing(seed)
+        self._minute, self._began = minute, time.monotonic()
         self._measures = Measures(build)
         self._ids, self._asked = count(1), count(1)
         self._routes: dict[str, tuple[str, Callable[[Receive, Send], Awaitable[None]]]] = {
@@ -47,7 +50,11 @@ class Gateway:
         else:
             await serve(receive, send)
 
-    async def _health(self, _: Receive, send: Send) -> None:
+    async def _health(self, receive: Receive, send: Send) -> None:
+        if not self.build.ready:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
         await _json(send, 200, {"status": "ok", "build": self.build.name})
 
     async def _metrics(self, _: Receive, send: Send) -> None:
@@ -74,49 +81,75 @@ class Gateway:
             self._measures.seconds.observe(time.perf_counter() - start)
 
     async def _answer(self, chat: Chat, send: Send) -> int:
-        words = answer(chat.asked).split(" ")
-        finish = "length" if chat.max_tokens is not None and len(words) > chat.max_tokens else "stop"
+        nth, build = next(self._asked), self.build
+        self._give_up_after(nth)
+        refused = nth > build.good_requests and self._timing.chance(build.refusal_ratio)
+        words = drawn_out(REFUSAL if refused else answer(chat.asked), build.wordiness)
+        whole = "content_filter" if refused else "stop"
+        finish = "length" if chat.max_tokens is not None and len(words) > chat.max_tokens else whole
         said = words[: chat.max_tokens]
-        if next(self._asked) > self.build.good_requests and self._timing.chance(self.build.error_ratio):
-            await asyncio.sleep(self._timing.short())
+        slowness = build.first_slowness(nth)
+        if build.errs_at(nth, self._minutes) and self._timing.chance(build.error_ratio):
+            await asyncio.sleep(self._timing.short(slowness))
             await _json(send, 500, {"error": {"message": "the model worker failed", "type": "server_error"}})
             return 500
         usage = {"prompt_tokens": len(chat.asked.split()), "completion_tokens": len(said)}
         usage["total_tokens"] = sum(usage.values())
         head = {"id": f"chatcmpl-{next(self._ids)}", "created": int(time.time()), "model": MODEL}
+        head["system_fingerprint"] = build.system_fingerprint
         if chat.stream:
-            await self._stream(send, head, pieces(" ".join(said)), finish, usage if chat.usage else None)
+            cut = nth > build.good_requests and self._timing.chance(build.cut_ratio)
+            parts = pieces(" ".join(said))
+            chunks = _chunks(head, parts, finish, usage if chat.usage else None)
+            await self._stream(send, chunks[: len(chunks) // 2] if cut else chunks, len(parts), nth, whole=not cut)
         else:
-            await asyncio.sleep(self._timing.short())
+            await asyncio.sleep(self._timing.short(slowness))
             choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": " ".join(said)}}
             await _json(send, 200, head | {"object": "chat.completion", "choices": [choice], "usage": usage})
-        self._measures.tokens.inc(len(said))
+        self._measures.answered(usage["prompt_tokens"], len(said), refused=finish == "content_filter")
         return 200
 
-    async def _stream(
-        self, send: Send, head: dict[str, Any], parts: list[str], finish: str, usage: dict[str, int] | None
-    ) -> None:
-        first, gap = self._timing.stream(len(parts))
+    @property
+    def _minutes(self) -> float:
+        return (time.monotonic() - self._began) / self._minute
+
+    def _give_up_after(self, nth: int) -> None:
+        """End the process, or refuse everyone, where the build does so after so many requests."""
+        if self.build.crashes_after is not None and nth > self.build.crashes_after:
+            sys.stderr.write("fatal: out of memory\n")
+            sys.stderr.flush()
+            os._exit(134)
+        if self.build.refuses_after is not None and nth > self.build.refuses_after:
+            raise RequestError(401, "the API key is not valid")
+
+    async def _stream(self, send: Send, chunks: Sequence[bytes], parts: int, nth: int, *, whole: bool) -> None:
+        first, gap = self._timing.stream(parts, self.build.first_slowness(nth), self.build.stream_slowness(nth))
         await _begin(send, 200, b"text/event-stream", None)
-        for number, chunk in enumerate(_chunks(head | {"object": "chat.completion.chunk"}, parts, finish, usage)):
+        for number, chunk in enumerate(chunks):
             if number == 0:  # the role comes when the first token is there, as from a real model server
                 await asyncio.sleep(first)
                 self._measures.first_token.observe(first)
-            elif 2 <= number <= len(parts):
+            elif 2 <= number <= parts:
                 await asyncio.sleep(gap)
+                self._measures.gap.observe(gap)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if not whole:
+            raise CutShort
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
 
-def _chunks(head: dict[str, Any], parts: list[str], finish: str, usage: dict[str, int] | None) -> Iterator[bytes]:
-    """Yield the events of a stream: the role, one per part, how it finished, and what it took."""
+class CutShort(Exception):
+    """Makes the server close the connection in the middle of an answer."""
+
+
+def _chunks(head: dict[str, Any], parts: list[str], finish: str, usage: dict[str, int] | None) -> list[bytes]:
+    """Return the events of a stream: the role, one per part, how it finished, and what it took."""
+    head = head | {"object": "chat.completion.chunk"}
     deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)]
     deltas += [({"content": part}, None) for part in parts]
     deltas.append(({}, finish))
-    for delta, reason in deltas:
-        yield _event(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
-    if usage:
-        yield _event(head | {"choices": [], "usage": usage})
+    events = [_event(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": end}]}) for delta, end in deltas]
+    return [*events, _event(head | {"choices": [], "usage": usage})] if usage else events
 
 
 def _event(data: dict[str, Any]) -> bytes:

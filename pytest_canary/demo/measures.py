@@ -30,6 +30,7 @@ BOUNDS = (
     5,
     10,
 )
+TOKENS = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -45,10 +46,25 @@ class Measures:
         self.first_token = Histogram(
             "gateway_time_to_first_token_seconds", "Time to the first token.", registry=registry, buckets=BOUNDS
         )
+        self.gap = Histogram(
+            "gateway_inter_token_latency_seconds", "Time from one token to the next.", registry=registry, buckets=BOUNDS
+        )
         self.tokens = Counter("gateway_generated_tokens", "Tokens generated.", registry=registry)
+        self.prompt_tokens = Counter("gateway_prompt_tokens", "Tokens of the prompts.", registry=registry)
+        self.answer_tokens = Histogram(
+            "gateway_answer_tokens", "Tokens of an answer.", registry=registry, buckets=TOKENS
+        )
+        self.refusals = Counter("gateway_refusals", "Requests that the model would not answer.", registry=registry)
         self.in_flight = Gauge("gateway_requests_in_flight", "Chat requests begun and not ended.", registry=registry)
         about = Gauge("gateway_build_info", "Always 1.", ["build", "model_version"], registry=registry)
         about.labels(build.name, build.model_version).set(1)
+
+    def answered(self, asked: int, said: int, *, refused: bool) -> None:
+        """Count the tokens of one prompt and its answer."""
+        self.prompt_tokens.inc(asked)
+        self.tokens.inc(said)
+        self.answer_tokens.observe(said)
+        self.refusals.inc(refused)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

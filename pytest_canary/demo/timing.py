@@ -12,22 +12,21 @@ STREAM_SECONDS = (0.3, 1.5)
 
 
 class Timing:
-    """Draws the times of one build; ``slowdown`` stretches all of them."""
+    """Draws times; ``slowness`` stretches them."""
 
-    def __init__(self, slowdown: float, seed: int | None = None) -> None:
-        self._slowdown = slowdown
+    def __init__(self, seed: int | None = None) -> None:
         self._random = Random(seed)
 
     def chance(self, ratio: float) -> bool:
         """Return True in a share ``ratio`` of the calls."""
         return self._random.random() < ratio
 
-    def short(self) -> float:
+    def short(self, slowness: float) -> float:
         """Seconds until a short answer is complete."""
-        return self._slowdown * self._random.lognormvariate(log(SHORT_MEDIAN), SHORT_SIGMA)
+        return slowness * self._random.lognormvariate(log(SHORT_MEDIAN), SHORT_SIGMA)
 
-    def stream(self, chunks: int) -> tuple[float, float]:
+    def stream(self, chunks: int, first_slowness: float, slowness: float) -> tuple[float, float]:
         """Seconds until the first of ``chunks`` tokens, and between one and the next."""
         first = self._random.lognormvariate(log(FIRST_TOKEN_MEDIAN), FIRST_TOKEN_SIGMA)
         whole = self._random.uniform(*STREAM_SECONDS)
-        return self._slowdown * first, self._slowdown * max(whole - first, 0.0) / max(chunks - 1, 1)
+        return first_slowness * first, slowness * max(whole - first, 0.0) / max(chunks - 1, 1)

@@ -1,5 +1,6 @@
 """What can be gated: the table name -> kind of metric, the values a gate consists of, and the rules that judge it."""
 
+from pytest_canary.gates.itself import inside_stated_noise
 from pytest_canary.gates.table import metric, names
 from pytest_canary.gates.values import (
     PRESETS,
@@ -13,6 +14,7 @@ from pytest_canary.gates.values import (
     Levels,
     Limits,
     Metric,
+    Noise,
     Status,
 )
 
@@ -28,7 +30,9 @@ __all__ = [
     "Levels",
     "Limits",
     "Metric",
+    "Noise",
     "Status",
+    "inside_stated_noise",
     "metric",
     "names",
 ]

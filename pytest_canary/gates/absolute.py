@@ -10,8 +10,10 @@ from pytest_canary.gates.edges import missing
 from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Gate, Kind, Limits, Status
+from pytest_canary.stats.batches import BatchLimitEvidence
 from pytest_canary.stats.latency import boundary_at_least
 from pytest_canary.stats.limit import LimitEvidence
+from pytest_canary.stats.mean import Moments
 from pytest_canary.stats.planner import requests_to_prove_limit
 from pytest_canary.stats.rate import bounds, odds_above
 
@@ -28,7 +30,7 @@ class Absolute:
         self._captured = Reading()
         self._limit: float | None = None
         self._boundary: float | None = None
-        self._harm = self._proof = LimitEvidence(0.5)
+        self._harm = self._proof = self._fresh(0.5)
         self._allowed = 0.0
 
     def capture(self, baseline: Reading) -> str | None:
@@ -40,7 +42,7 @@ class Absolute:
             return "`min` is not a limit on how slow a build may be; write `max`"
         for limits in (self._gate.limits, *(limits for _, limits in self._gate.stages)):
             if limits.max is not None and boundary_at_least(baseline.bounds, limits.max) is None:
-                return missing(baseline, limits.max, self._gate.metric, f"the limit is {say.seconds(limits.max)}")
+                return missing(baseline, limits.max, self._gate.metric, f"the limit is {self._amount(limits.max)}")
         return None
 
     def start_stage(self, _window: Window, limits: Limits) -> None:
@@ -52,15 +54,21 @@ class Absolute:
             if self._kind == "min":
                 self._allowed = 1.0 - limit
             self._boundary = None if self._rate else boundary_at_least(self._captured.bounds, limit)
-            self._harm = LimitEvidence(self._allowed)
-        self._proof = LimitEvidence(1.0 - self._allowed)
+            self._harm = self._fresh(self._allowed)
+        self._proof = self._fresh(1.0 - self._allowed)
+
+    def _fresh(self, allowed: float) -> LimitEvidence | BatchLimitEvidence:
+        return BatchLimitEvidence(allowed) if self._gate.metric.clustered else LimitEvidence(allowed)
 
     def alone(self, canary: Reading) -> None:
         """Add one poll of the canary."""
         bad = self._bad(canary)
         if bad is not None and canary.requests:
-            self._harm.update(canary.requests, bad)
-            self._proof.update(canary.requests, max(canary.requests - bad, 0.0))
+            for evidence, events in ((self._harm, bad), (self._proof, max(canary.requests - bad, 0.0))):
+                if isinstance(evidence, BatchLimitEvidence):
+                    evidence.update(Moments(canary.requests, events, 0.0))
+                else:
+                    evidence.update(canary.requests, events)
 
     def normal(self, baseline: Reading) -> None:
         """Nothing: no baseline is needed."""
@@ -82,11 +90,15 @@ class Absolute:
         mine = canary.as_rate() if self._rate else canary.over(self._boundary or 0.0, self._gate.metric.quantile)
         theirs = baseline.as_rate() if self._rate else baseline.over(self._boundary or 0.0, self._gate.metric.quantile)
         log_e, odds = float(self._harm.log_e[0]), odds_above(canary.requests, bad, self._allowed)
-        slow = "" if self._rate else f"requests slower than {say.seconds(self._boundary or 0.0)}: "
+        slow = (
+            ""
+            if self._rate
+            else f"{self._gate.metric.of} {say.beyond(self._gate.metric.unit)} {self._amount(self._boundary or 0.0)}: "
+        )
         allowed = "" if self._rate else f", at most {say.percent(self._allowed)} may be"
         low, high = bounds(canary.requests, bad, self._gate.levels.beta)
         low, high = (1 - high, 1 - low) if self._kind == "min" else (low, high)
-        span = f" (between {say.percent(low)} and {say.percent(high)})"
+        span = "" if self._gate.metric.clustered else f" (between {say.percent(low)} and {say.percent(high)})"
         says = (
             f"{slow}canary {say.events(mine)}{span}{allowed}, limit {self._words}; "
             f"{say.convicts(evidence_of(log_e), self._alpha, odds)}"
@@ -107,4 +119,7 @@ class Absolute:
     def _words(self) -> str:
         value = self._limit or 0.0
         sign = "<=" if self._kind == "max" else ">="
-        return f"{self._kind} {sign} {say.percent(value) if self._rate else say.seconds(value)}"
+        return f"{self._kind} {sign} {say.percent(value) if self._rate else self._amount(value)}"
+
+    def _amount(self, value: float) -> str:
+        return say.amount(value, self._gate.metric.unit)

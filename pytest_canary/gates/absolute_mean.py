@@ -7,8 +7,10 @@ from math import log
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.finding import Finding, evidence_of, harmless
+from pytest_canary.gates.means import by_batches
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.values import By, Gate, Limits, Status
+from pytest_canary.stats.batches import BatchLimitEvidence, Spread
 from pytest_canary.stats.mean import MeanLimitEvidence, Moments
 
 
@@ -19,14 +21,18 @@ class AbsoluteMean:
         self._kind, self._gate, self._alpha = kind, gate, alpha
         self._sign = 1 if kind == "max" else -1
         self._limit: float | None = None
-        self._harm = self._proof = MeanLimitEvidence(0.0)
+        self._batched, self._spread = False, Spread()
+        self._harm: MeanLimitEvidence | BatchLimitEvidence = MeanLimitEvidence(0.0)
+        self._proof: MeanLimitEvidence | BatchLimitEvidence = self._harm
 
-    def capture(self, _baseline: Reading) -> str | None:
-        """Nothing is to be learnt."""
+    def capture(self, baseline: Reading) -> str | None:
+        """Learn whether there is a histogram, or only a sum."""
+        self._batched = by_batches(baseline, self._gate.metric)
         return None
 
     def normal(self, baseline: Reading) -> None:
-        """Nothing: no baseline is needed."""
+        """Add one poll from before the ramp: where only sums are counted, it shows how far single values spread."""
+        self._spread.add(baseline.requests, baseline.total)
 
     def start_stage(self, _window: Window, limits: Limits) -> None:
         """Begin a stage with the limit that holds there; a new limit begins its own evidence."""
@@ -36,8 +42,11 @@ class AbsoluteMean:
             self._harm = self._fresh()
         self._proof = self._fresh()
 
-    def _fresh(self) -> MeanLimitEvidence:
-        return MeanLimitEvidence(self._sign * (self._limit or 0.0), phi=self._gate.design_effect)
+    def _fresh(self) -> MeanLimitEvidence | BatchLimitEvidence:
+        limit, phi = self._sign * (self._limit or 0.0), self._gate.design_effect
+        if self._batched:
+            return BatchLimitEvidence(limit, phi=phi, spread=self._spread.variance)
+        return MeanLimitEvidence(limit, phi=phi)
 
     def alone(self, canary: Reading) -> None:
         """Add one poll of the canary."""
@@ -50,7 +59,8 @@ class AbsoluteMean:
 
     def finding(self, canary: Reading, baseline: Reading, _served: bool) -> Finding:
         """What this stage's counts and the evidence so far say."""
-        words = f"{self._kind} {'<=' if self._sign > 0 else '>='} {self._limit:g}"
+        limit = say.seconds(self._limit or 0.0) if self._gate.metric.unit == "seconds" else f"{self._limit:g}"
+        words = f"{self._kind} {'<=' if self._sign > 0 else '>='} {limit}"
         mine, theirs = canary.as_mean(), baseline.as_mean()
         if not canary.requests:
             return Finding(Status.NO_DATA, words, f"canary counted nothing, limit {words}", None, mine, theirs)

@@ -25,11 +25,17 @@ class Frozen:
             evidence.update(requests, count)
 
     @property
+    def worst(self) -> int:
+        """Which limit is most clearly broken; the last one where none is."""
+        each = [float(evidence.log_e[0]) for evidence in self._evidence]
+        return max(reversed(range(len(each))), key=each.__getitem__)
+
+    @property
     def log_e(self) -> float:
         """Log evidence against the limit most clearly broken, corrected for there being several."""
         if not self._evidence:
             return 0.0
-        return max(float(evidence.log_e[0]) for evidence in self._evidence) - float(np.log(len(self._evidence)))
+        return float(self._evidence[self.worst].log_e[0]) - float(np.log(len(self._evidence)))
 
     def odds(self, requests: float, events: Sequence[float]) -> float:
         """P(above a limit | this stage's counts), of the limit where that is most likely."""

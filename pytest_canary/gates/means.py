@@ -11,7 +11,8 @@ from pytest_canary.gates.lane import Lane
 from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.rates import events_of
 from pytest_canary.gates.reading import Reading, Window, alike
-from pytest_canary.gates.values import By, Counted, Decide, Gate, Kind, Limits, Status
+from pytest_canary.gates.values import By, Counted, Decide, Gate, Kind, Limits, Metric, Status
+from pytest_canary.stats.batches import BATCHES, VALUES, BatchEvidence, BatchLimitEvidence, Spread
 from pytest_canary.stats.mean import MeanEvidence, MeanLimitEvidence, Moments
 
 FREQUENT = 0.1
@@ -25,6 +26,11 @@ def moments_of(side: Reading, kind: Kind) -> Moments:
     return Moments(side.requests, side.events, side.events) if kind is Kind.RATE else side.moments
 
 
+def by_batches(baseline: Reading, metric: Metric) -> bool:
+    """Whether polls are the observations of a mean: its values come many at once, or nobody knows them one by one."""
+    return metric.kind is Kind.MEAN and (metric.clustered or not baseline.bounds)
+
+
 class RelativeMean:
     """One relative limit (``ratio`` or ``delta``) on a mean, kept over the whole rollout."""
 
@@ -35,8 +41,9 @@ class RelativeMean:
         self._lane = Lane(alpha) if self._rate and gate.catastrophe else None
         self._alpha = 0.9 * alpha if self._lane else alpha
         self._opinion = SecondOpinion(stages, gate.levels) if self._rate else None
-        self._evidence: MeanEvidence | None = None
-        self._frozen: MeanLimitEvidence | None = None
+        self._evidence: MeanEvidence | BatchEvidence | None = None
+        self._frozen: MeanLimitEvidence | BatchLimitEvidence | None = None
+        self._batched, self._spread = False, Spread()
         self._limit, self._compared = gate.first(kind), True
 
     def capture(self, baseline: Reading) -> str | None:
@@ -44,22 +51,22 @@ class RelativeMean:
         if self._lane:
             self._lane.expect(baseline.rate or 0.0)
         if not self._rate and not baseline.requests:
-            return (
-                f"the baseline's histogram `{self._metric.histogram}` is empty; send requests to it, or drop the gate"
+            counted = (
+                f"counter `{self._metric.total}`" if self._metric.events else f"histogram `{self._metric.histogram}`"
             )
+            return f"the baseline's {counted} is empty; {say.empty(self._metric)}"
+        self._batched = by_batches(baseline, self._metric)
         return None
 
     def normal(self, baseline: Reading) -> None:
-        """Nothing: the variance is measured, not assumed."""
+        """Add one poll from before the ramp: where only sums are counted, it shows how far single values spread."""
+        self._spread.add(baseline.requests, baseline.total)
 
     def start_stage(self, window: Window, limits: Limits) -> None:
         """Begin a stage with the limits that hold there; another limit begins its own evidence."""
         limit = getattr(limits, self._kind) or self._limit
         if self._evidence is None or limit != self._limit:
-            self._evidence = MeanEvidence(
-                limit, self._stages, additive=self._kind == "delta", phi=self._gate.design_effect,
-                first=self._levels.first,
-            )  # fmt: skip
+            self._evidence = self._fresh(limit)
         self._limit, self._compared = limit, window.compared
         self._evidence.start_stage()
         if self._opinion:
@@ -67,19 +74,29 @@ class RelativeMean:
         if not window.compared:
             self._frozen = self._freeze(window.frozen)
 
-    def _freeze(self, frozen: Reading) -> MeanLimitEvidence | None:
+    def _fresh(self, limit: float) -> MeanEvidence | BatchEvidence:
+        additive, phi, first = self._kind == "delta", self._gate.design_effect, self._levels.first
+        if not self._batched:
+            return MeanEvidence(limit, self._stages, additive=additive, phi=phi, first=first)
+        spread = self._spread.variance
+        return BatchEvidence(limit, self._stages, additive=additive, phi=phi, first=first, spread=spread)
+
+    def _freeze(self, frozen: Reading) -> MeanLimitEvidence | BatchLimitEvidence | None:
         """Evidence against the limit on the baseline's last window, read generously."""
         value = self._value(frozen)
         if value is None:
             return None
         number, _, squares = moments_of(frozen, self._metric.kind)
-        deviation = sqrt(max(float(squares) / float(number) - value**2, 0.0) / float(number))  # type: ignore[arg-type]
+        variance = self._spread.variance if self._batched else float(squares) / float(number) - value**2  # type: ignore[arg-type]
+        deviation = sqrt(max(variance, 0.0) / float(number))  # type: ignore[arg-type]
         better = self._metric.lower_is_better
         top = value + (1 if better else -1) * _TOP * deviation
         if self._kind == "ratio":
             limit = top * self._limit if better else top / self._limit
         else:
             limit = top + self._limit if better else top - self._limit
+        if self._batched:
+            return BatchLimitEvidence(self._signed(limit), phi=self._gate.design_effect, spread=variance)
         return MeanLimitEvidence(self._signed(limit), phi=self._gate.design_effect)
 
     def _signed(self, value: float) -> float:
@@ -101,6 +118,8 @@ class RelativeMean:
         sides = [(moments_of(mine, kind), moments_of(theirs, kind)) for mine, theirs in alike(canary, baseline)]
         lower = self._metric.lower_is_better
         self._evidence.update(*(pair if lower else (pair[1], pair[0]) for pair in sides))
+        if self._batched:
+            self._spread.add(baseline.requests, baseline.total)
         if self._opinion:
             self._opinion.add(canary, baseline, events_of, at)
 
@@ -110,7 +129,7 @@ class RelativeMean:
             return self._against_now(self._evidence, canary, baseline)
         return self._against_then(canary, served)
 
-    def _against_now(self, evidence: MeanEvidence, canary: Reading, baseline: Reading) -> Finding:
+    def _against_now(self, evidence: MeanEvidence | BatchEvidence, canary: Reading, baseline: Reading) -> Finding:
         mine, theirs = self._counted(canary), self._counted(baseline)
         log_e, odds = float(evidence.log_e[0]), float(evidence.odds[0])
         low, high = (float(side[0]) for side in evidence.interval())
@@ -122,17 +141,20 @@ class RelativeMean:
             f"canary {self._number(mine)} against baseline {self._number(theirs)}: {differ}, limit {self._words}; "
             f"{say.convicts(evidence_of(log_e), self._alpha, odds)}{why}"
         )
+        few = isinstance(evidence, BatchEvidence) and not evidence.speaks[0]
+        says += f"; says nothing before {BATCHES} polls with {VALUES} values a side" if few else ""
         cleared = self._opinion is not None and self._opinion.clears
         interval = (low, high) if self._kind == "ratio" and high < float("inf") else None
         return Finding(
             status, f"{self._kind} <= {self._limit:g}", says, by, mine, theirs, ratio, interval, evidence_of(log_e),
-            odds, harmless=there and (cleared or harmless(log_e, odds, self._alpha)),
+            odds, harmless=there and not few and (cleared or harmless(log_e, odds, self._alpha)),
             needed=self._needed(evidence, canary),
         )  # fmt: skip
 
     def _status(
-        self, evidence: MeanEvidence, canary: Reading, baseline: Reading, log_e: float, odds: float, there: bool
-    ) -> tuple[Status, By | None, str]:
+        self, evidence: MeanEvidence | BatchEvidence, canary: Reading, baseline: Reading, log_e: float, odds: float,
+        there: bool,
+    ) -> tuple[Status, By | None, str]:  # fmt: skip
         if self._lane and self._lane.fires(evidence.log_e)[0]:
             broken = f"; plainly broken, fails more than {say.percent(self._lane.limit)} of its requests"
             return Status.FAIL, By.CATASTROPHE, broken
@@ -196,7 +218,7 @@ class RelativeMean:
     def _words(self) -> str:
         return f"{self._limit:g}x" if self._kind == "ratio" else f"+{self._limit:g}"
 
-    def _needed(self, evidence: MeanEvidence, canary: Reading) -> float | None:
+    def _needed(self, evidence: MeanEvidence | BatchEvidence, canary: Reading) -> float | None:
         """Proof grows about in proportion to what was served; None while it does not grow."""
         log_proof = float(evidence.log_proof[0])
         if log_proof <= 0 or not canary.requests:

@@ -33,7 +33,7 @@ class Plain:
         """What is wrong when the baseline's quantile cannot be read; None when it can."""
         quantile = self._gate.metric.quantile
         if self._kind is Kind.QUANTILE and self._gate.limits.relative and baseline.quantile(quantile) is None:
-            last = say.seconds(baseline.bounds[-1]) if baseline.bounds else "none"
+            last = say.amount(baseline.bounds[-1], self._gate.metric.unit) if baseline.bounds else "none"
             return (
                 f"the baseline has no {self._gate.name} in the histogram `{self._gate.metric.histogram}`, whose last "
                 f"bucket boundary is {last}; send requests to the baseline, or add boundaries above it"
@@ -106,7 +106,7 @@ class Plain:
         if self._kind is Kind.RATE:
             return say.events(side)
         if self._kind is Kind.QUANTILE:
-            value = "unknown" if side.value is None else say.seconds(side.value)
+            value = "unknown" if side.value is None else say.amount(side.value, self._gate.metric.unit)
             return f"{value} of {side.requests:.0f}"
         return say.mean(side, self._gate.metric.unit)
 

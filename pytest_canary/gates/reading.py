@@ -30,6 +30,10 @@ class Reading:
     """The same per replica, where the source knows them."""
     strata: Mapping[str, Reading] = field(default_factory=lambda: NOTHING)
     """The same per value of the labels that the gate compares by."""
+    parts: tuple[float, ...] = ()
+    """For a rate of several kinds of events: how many there are of each."""
+    gauged: bool = False
+    """Whether it is a gauge that was read, in the place of values that were counted."""
 
     def __add__(self, other: Reading) -> Reading:
         """Both times together; where the buckets differ (the source changed them) the newer ones stand alone."""
@@ -47,6 +51,8 @@ class Reading:
             self.total + other.total,
             _together(self.replicas, other.replicas),
             _together(self.strata, other.strata),
+            tuple(a + b for a, b in zip(self.parts, other.parts, strict=False)) or self.parts or other.parts,
+            self.gauged or other.gauged,
         )
 
     def above(self, bound: float) -> float | None:

@@ -5,22 +5,37 @@ from __future__ import annotations
 from math import exp
 
 from pytest_canary.gates.opinion import SecondOpinion
-from pytest_canary.gates.values import Counted
+from pytest_canary.gates.reading import Reading
+from pytest_canary.gates.values import Counted, Limits, Metric
+from pytest_canary.gates.words import amount, number, percent, seconds
+from pytest_canary.ports import PROBED
+
+MOST_KINDS = 2
+"""Of a sum of so many kinds each is shown, whether there were any or not."""
+
+__all__ = [
+    "amount",
+    "beyond",
+    "convicts",
+    "empty",
+    "events",
+    "mean",
+    "misses",
+    "number",
+    "origin",
+    "parts",
+    "percent",
+    "replicas",
+    "seconds",
+    "span",
+    "spoken",
+    "times_worse",
+]
 
 
-def number(value: float) -> str:
-    """``12``, ``1,234``."""
-    return f"{value:,.0f}"
-
-
-def percent(value: float) -> str:
-    """``3.87%``, ``0.32%``."""
-    return f"{100 * value:.2f}%"
-
-
-def seconds(value: float) -> str:
-    """``820 ms``, ``12.5 s``."""
-    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+def beyond(unit: str) -> str:
+    """What a request does that lies beyond a limit."""
+    return "slower than" if unit == "seconds" else "above"
 
 
 def events(side: Counted) -> str:
@@ -66,4 +81,41 @@ def mean(side: Counted, unit: str) -> str:
     if side.value is None:
         return "nothing"
     value = f"{side.value:,.0f}" if abs(side.value) >= 100 else f"{side.value:.3g}"
-    return f"{value}{'' if unit == 'ratio' else ' ' + unit} (mean of {number(side.requests)})"
+    named = seconds(side.value) if unit == "seconds" else value if unit in ("ratio", "") else f"{value} {unit}"
+    return f"{named} (mean of {number(side.requests)})"
+
+
+def misses(metric: Metric) -> str:
+    """``misses: `` where what is left of a total is judged, since more of the rest is better."""
+    return f"{metric.missed}: " if metric.missed else ""
+
+
+def parts(metric: Metric, canary: Reading, baseline: Reading) -> str:
+    """``; of these canary 10 errors and 30 refusals, baseline ...`` where a rate has several kinds of events."""
+    sides = [(name, side.parts) for name, side in (("canary", canary), ("baseline", baseline)) if side.parts]
+    if not metric.also or not sides:
+        return ""
+    kinds = (metric.events, *metric.also)
+    # Of many kinds only those that there were: six noughts say nothing.
+    shown = [n for n in range(len(kinds)) if len(kinds) <= MOST_KINDS or any(counts[n] for _, counts in sides)]
+    said = [
+        f"{name} " + " and ".join(f"{number(counts[n])} {spoken(kinds[n])}" for n in shown) for name, counts in sides
+    ]
+    return f"; of these {', '.join(said)}" if shown else ""
+
+
+def spoken(counter: str) -> str:
+    """``no answer`` for ``probe.no_answer``; what a source calls its counters stays as it is."""
+    return counter.removeprefix(PROBED).replace("_", " ") if counter.startswith(PROBED) else counter
+
+
+def empty(metric: Metric, asked: str = "requests") -> str:
+    """What to do about a histogram in which there is nothing."""
+    if metric.probed:
+        return "ask for streams, which have a first token, and for `usage`, which has the tokens, or drop the gate"
+    return f"send {asked} to the baseline, or drop the gate"
+
+
+def origin(limits: Limits) -> str:
+    """``; the limit is 1.5x of 212 ms in results/bench.json (...)`` where a file says what is normal."""
+    return f"; the limit is {limits.origin.words} ({limits.origin.facts})" if limits.origin else ""

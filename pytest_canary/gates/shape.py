@@ -35,6 +35,8 @@ class Shape:
         self._cells = cells(counts) if counts.size else []
         if len(self._cells) < 2:
             name = self._gate.metric.histogram
+            if not self._cells:
+                return f"the source counts no histogram `{name}`, so a shift cannot be seen; write `ratio`"
             return f"the baseline's histogram `{name}` lies in one bucket, so a shift cannot be seen; add boundaries"
         self._evidence = ShiftEvidence(len(self._cells), phi=self._gate.design_effect)
         self._sides = (np.zeros(len(self._cells)), np.zeros(len(self._cells)))

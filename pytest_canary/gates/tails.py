@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
 from pytest_canary.gates import sentences as say
-from pytest_canary.gates.edges import Edge, edge, levels, tail_of
-from pytest_canary.gates.evidence import Strata, TailEvidence
+from pytest_canary.gates.clusters import Clusters
+from pytest_canary.gates.edges import Edge, below_all, beyond, edge, has_more, levels, tail_of
+from pytest_canary.gates.evidence import TailEvidence
 from pytest_canary.gates.finding import Finding, evidence_of, harmless, still_needed
 from pytest_canary.gates.frozen import Frozen, highest
 from pytest_canary.gates.noise import below_floor
@@ -16,7 +16,6 @@ from pytest_canary.gates.opinion import SecondOpinion
 from pytest_canary.gates.reading import Reading, Window, alike
 from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.stats.planner import requests_to_prove_ratio
-from pytest_canary.stats.ratio import Counts
 
 _AS_ASKED = 0.05
 """A margin as near to the one that was asked for is not worth a line."""
@@ -33,6 +32,7 @@ class RelativeTail:
         self._edges: tuple[Edge, ...] = ()
         self._proof_edges: tuple[Edge, ...] = ()
         self._evidence: TailEvidence | None = None
+        self._clusters: Clusters | None = None
         self._opinion = SecondOpinion(stages, gate.levels)
         self._frozen = Frozen((), alpha)
         self._limit, self._compared = 0.0, True
@@ -49,26 +49,41 @@ class RelativeTail:
                 if noisy:
                     return noisy
         self._captured, self._levels = baseline, levels(baseline)
-        weights = [weight for _, weight in self._levels]
-        self._evidence = TailEvidence(
-            self._alpha, self._stages, weights, len(self._quantiles),
-            levels=self._gate.levels, phi=self._gate.design_effect,
-        )  # fmt: skip
+        self._evidence = self._fresh(self._gate.design_effect)
+        self._clusters = Clusters(len(self._levels)) if self._gate.metric.clustered else None
         return None
+
+    def _fresh(self, phi: float) -> TailEvidence:
+        weights = [weight for _, weight in self._levels]
+        tails, asked = len(self._quantiles), self._gate.levels
+        return TailEvidence(self._alpha, self._stages, weights, tails, levels=asked, phi=phi)
+
+    def _know_clusters(self, clusters: Clusters) -> None:
+        """Begin with the design effect that the baseline's polls have shown, once and before any comparison."""
+        self._evidence = self._fresh(max(self._gate.design_effect, clusters.effect))
+        for values, slow in clusters.polls:
+            self._evidence.normal(values, slow)
+        self._clusters = None
 
     def normal(self, baseline: Reading) -> None:
         """Add one poll of the baseline from before the ramp."""
         slow = [baseline.above(bound) for bound, _ in self._levels]
         if self._evidence is not None and None not in slow:
-            self._evidence.normal(baseline.requests, [count or 0.0 for count in slow])
+            counts = [count or 0.0 for count in slow]
+            self._evidence.normal(baseline.requests, counts)
+            if self._clusters is not None:
+                self._clusters.add(baseline.requests, counts)
 
     def note(self) -> str:
         """What is really judged where the buckets do not have the asked margin; empty where they do."""
-        chosen = self._choose(self._captured, self._gate.limits) if self._gate.limits.ratio else ""
-        if isinstance(chosen, str) or self._kind != "ratio":
+        asked = getattr(self._gate.limits, self._kind)
+        chosen = self._choose(self._captured, self._gate.limits) if asked else ""
+        if isinstance(chosen, str):
             return ""
-        asked, real = self._gate.limits.ratio or 0.0, chosen[-1].high / chosen[-1].low
-        if abs(real / asked - 1) < _AS_ASKED:
+        real = chosen[-1].high / chosen[-1].low
+        if hidden := below_all(self._captured, chosen[-1], self._gate.metric):
+            return f"{self._gate.name} {hidden}"
+        if self._kind != "ratio" or abs(real / asked - 1) < _AS_ASKED:
             return ""
         return f"{self._gate.name} is judged at {real:.3g}x, not {asked:g}x: the next bucket boundary lies there"
 
@@ -81,6 +96,8 @@ class RelativeTail:
         """Begin a stage with the limits that hold there."""
         self._limit = getattr(limits, self._kind) or 0.0
         self._compared = window.compared
+        if self._clusters is not None:
+            self._know_clusters(self._clusters)
         if self._evidence is None:
             return
         chosen: tuple[Edge, ...] | str = self._edges
@@ -120,9 +137,9 @@ class RelativeTail:
         if self._evidence is None:
             return
         pairs = alike(canary, baseline)
-        same = [_over(pairs, bound, bound) for bound, _ in self._levels]
-        tails = [_over(pairs, each.high, each.low) for each in self._edges]
-        proofs = [_over(pairs, each.high, each.low) for each in self._proof_edges]
+        same = [beyond(pairs, bound, bound) for bound, _ in self._levels]
+        tails = [beyond(pairs, each.high, each.low) for each in self._edges]
+        proofs = [beyond(pairs, each.high, each.low) for each in self._proof_edges]
         if None not in same and None not in tails and None not in proofs:
             levels_now, tails_now, proofs_now = ([c for c in one if c is not None] for one in (same, tails, proofs))
             self._evidence.compare(levels_now, tails_now, at, proofs_now, guard=not self._opinion.asked)
@@ -135,7 +152,7 @@ class RelativeTail:
 
     def finding(self, canary: Reading, baseline: Reading, served: bool) -> Finding:
         """What this stage's counts and the evidence so far say."""
-        limit = f"{self._kind} <= {self._limit:g}" if self._kind == "ratio" else f"delta <= {say.seconds(self._limit)}"
+        limit = f"{self._kind} <= {self._limit:g}" if self._kind == "ratio" else f"delta <= {self._amount(self._limit)}"
         if self._evidence is None or not self._edges:
             return Finding(Status.NO_DATA, limit, "no baseline window was captured to choose bucket boundaries from")
         if canary.requests and self._slow(canary) is None:
@@ -169,7 +186,7 @@ class RelativeTail:
         self, evidence: TailEvidence, there: bool, mine: Counted, theirs: Counted
     ) -> tuple[Status, By | None, str]:
         estimate = self._gate.decide is Decide.ESTIMATE
-        convicted = evidence.harmful()[0] and _more(mine, theirs) if estimate else evidence.convicts()[0]
+        convicted = evidence.harmful()[0] and has_more(mine, theirs) if estimate else evidence.convicts()[0]
         if not there:
             return Status.NO_DATA, None, ""
         if convicted and self._opinion.agrees:
@@ -181,20 +198,23 @@ class RelativeTail:
         return Status.UNDECIDED, None, say.replicas(self._opinion) if convicted else ""
 
     def _slower_than(self, each: Edge) -> str:
-        by = f"{each.high / each.low:.2g}x" if self._kind == "ratio" else f"{say.seconds(each.high - each.low)} over"
-        return (
-            f"requests slower than {by} the baseline {each.name} ({say.seconds(each.low)} -> {say.seconds(each.high)})"
-        )
+        by = f"{each.high / each.low:.2g}x" if self._kind == "ratio" else f"{self._amount(each.high - each.low)} over"
+        edges = f"{self._amount(each.low)} -> {self._amount(each.high)}"
+        return f"{self._gate.metric.of} {say.beyond(self._gate.metric.unit)} {by} the baseline {each.name} ({edges})"
+
+    def _amount(self, value: float) -> str:
+        return say.amount(value, self._gate.metric.unit)
 
     def _against_then(self, limit: str, canary: Reading, served: bool) -> Finding:
         slow = self._slow(canary) or []
         slow = slow[: len(self._frozen.limits)]
         log_e, odds = self._frozen.log_e, self._frozen.odds(canary.requests, slow) if canary.requests else 0.0
-        each = self._edges[-1]
+        worst = self._frozen.worst if self._frozen.limits else -1
+        each = self._edges[worst]
         mine = canary.over(each.high, self._gate.metric.quantile)
         says = f"{self._slower_than(each)}: canary {say.events(mine)}"
         if self._frozen.limits:
-            says += f" against at most {say.percent(self._frozen.limits[-1])} on the baseline's last window"
+            says += f" against at most {say.percent(self._frozen.limits[worst])} on the baseline's last window"
         finding = Finding(
             Status.UNDECIDED, limit, f"{says}; {say.convicts(evidence_of(log_e), self._alpha, odds)}", None, mine,
             Counted(), evidence=evidence_of(log_e), odds=odds,
@@ -222,19 +242,3 @@ class RelativeTail:
                 return None
             longest = max(longest, needed)
         return longest
-
-
-def _over(pairs: Sequence[tuple[Reading, Reading]], high: float, low: float) -> Strata | None:
-    """Canary requests over ``high`` and baseline requests over ``low``; None where a bucket cannot say."""
-    counts = []
-    for canary, baseline in pairs:
-        mine, theirs = canary.above(high), baseline.above(low)
-        if mine is None or theirs is None:
-            return None
-        counts.append(Counts(canary.requests, mine, baseline.requests, theirs))
-    return counts
-
-
-def _more(mine: Counted, theirs: Counted) -> bool:
-    """Whether the canary has the larger share beyond its boundary: then its quantile lies over the limit."""
-    return bool(theirs.requests and mine.requests) and mine.events * theirs.requests > theirs.events * mine.requests

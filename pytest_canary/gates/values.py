@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+from pytest_canary.ports import PROBED
 
 
 class Kind(StrEnum):
@@ -14,7 +17,7 @@ class Kind(StrEnum):
     QUANTILE = "quantile"
     """A quantile of a histogram."""
     MEAN = "mean"
-    """The mean of a histogram's values, such as tokens or a score."""
+    """The mean of values, such as tokens or a score: from a histogram, or from their sum and number in two counters."""
     GAUGE = "gauge"
     """A value that is read and not counted: it has no sample size, so it is only ever an estimate."""
 
@@ -73,6 +76,9 @@ class By(StrEnum):
     DEADLINE = "deadline"
 
 
+Noise = float | Literal["measure"]
+"""By how much a build differs from itself, as a share of the metric; or that it is to be measured."""
+
 INFLIGHT = 2.0
 """How many times the baseline's p99 slow requests are given to finish after the weight has moved."""
 
@@ -94,7 +100,9 @@ class Metric:
     """One thing that can be gated.
 
     A rate has ``events`` and ``total`` (names of counters); a quantile has ``histogram`` and ``quantile`` (0..1); a
-    mean has ``histogram``; a gauge has ``gauge``.
+    mean has ``histogram``, or the counters ``events`` (the sum of its values) and ``total`` (their number), or both,
+    of which the histogram is taken where it is counted; a gauge has ``gauge``, and so has a mean that some sources
+    only tell as one.
     ``lower_is_better`` says which way "worse" goes.
     """
 
@@ -108,6 +116,50 @@ class Metric:
     quantile: float = 0.0
     gauge: str = ""
     lower_is_better: bool = True
+    also: tuple[str, ...] = ()
+    """For a rate: more counters whose events count too; a sentence shows each part."""
+    missed: str = ""
+    """Where more ``events`` are better: what the rest of ``total`` is called; that is judged, such as ``misses``."""
+    clustered: bool = False
+    """Whether one request brings many values at once (tokens), which are alike: then each poll is one observation."""
+    least: int = 1
+    """How many of ``total`` (or values) the canary must have before silence may count as good."""
+
+    @property
+    def better(self) -> str:
+        """``lower`` or ``higher``, as a person sees the metric."""
+        return "lower" if self.lower_is_better and not self.missed else "higher"
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The counters that it takes; none for a quantile or a gauge."""
+        return (self.events, *self.also, self.total) if self.events else ()
+
+    @property
+    def probed(self) -> bool:
+        """Whether probes count it and no user: then both builds are asked at every stage, at 100 % too."""
+        return (self.total if self.events else self.histogram or self.gauge).startswith(PROBED)
+
+    @property
+    def of(self) -> str:
+        """What its sample size is a number of, such as ``requests`` or ``feedback``."""
+        if self.probed:
+            return "probes"
+        if self.clustered or (self.kind is Kind.MEAN and (not self.events or self.total.endswith("_count"))):
+            return "values"
+        return self.total if self.events else "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a limit comes from that nobody wrote as a number."""
+
+    words: str
+    """``1.5x of 212 ms in results/bench.json``."""
+    facts: str
+    """How that was measured, such as ``vllm bench serve, 2026-10-02, 1,000 requests, 10/s, model X``."""
+    normal: float
+    """What was measured, in the metric's unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +176,8 @@ class Limits:
     """The canary's value may be at least this."""
     shift: float | None = None
     """The canary's distribution may differ from the baseline's by this population stability index."""
+    origin: Origin | None = None
+    """Where ``max`` comes from, if a file says what is normal."""
 
     @property
     def relative(self) -> bool:
@@ -138,7 +192,8 @@ class Limits:
             ("at least", self.min, ""),
             ("shifted by at most PSI", self.shift, ""),
         )
-        return ", ".join(f"{words} {value:g}{sign}" for words, value, sign in said if value is not None)
+        limits = ", ".join(f"{words} {value:g}{sign}" for words, value, sign in said if value is not None)
+        return f"{limits} ({self.origin.words})" if self.origin else limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +267,19 @@ class Gate:
     """How many replicas the canary is taken to have when the gate is held against the stable build's own noise."""
     by: tuple[str, ...] = ()
     """Labels within whose values like is compared with like, such as ``model``."""
+    lag_seconds: float = 0.0
+    """How late it is counted: nothing before that after a stage's start belongs to it, and the stage waits as long."""
+    min_events: int | None = None
+    """How many of what it counts the canary must have had at a stage; None is the metric's own least."""
+    noise: Noise = 0.0
+    """A relative limit inside it is refused; 0 where nothing is known."""
+    preset: str = ""
+    """The preset that declared it; empty where somebody wrote it."""
+
+    @property
+    def least(self) -> int:
+        """How many of what it counts the canary must have had at a stage before it may pass."""
+        return self.metric.least if self.min_events is None else self.min_events
 
     def limits_at(self, stage: int) -> Limits:
         """The limits that hold at the stage with this index."""

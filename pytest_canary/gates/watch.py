@@ -10,9 +10,11 @@ from pytest_canary.gates.absolute import Absolute
 from pytest_canary.gates.absolute_mean import AbsoluteMean
 from pytest_canary.gates.finding import Finding, combined
 from pytest_canary.gates.means import FREQUENT, RelativeMean
+from pytest_canary.gates.measured import broken_already, coarse, loose, unkept
 from pytest_canary.gates.rates import RelativeRate
 from pytest_canary.gates.reading import Reading, Window
 from pytest_canary.gates.recent import Recent
+from pytest_canary.gates.sane import hopeless, no_part, no_share, unlike
 from pytest_canary.gates.shape import Shape
 from pytest_canary.gates.tails import RelativeTail
 from pytest_canary.gates.threshold import Threshold
@@ -41,26 +43,45 @@ class Rule(Protocol):
         """What this stage's counts and the evidence so far say; ``served``: hold and minimum requests are."""
 
 
+def slowest(latency: Reading) -> float:
+    """Seconds that hardly any request takes longer than: the p99, or the last bucket boundary."""
+    return latency.quantile(0.99) or (latency.bounds[-1] if latency.bounds else 0.0)
+
+
 class Watch:
     """The rules of one gate, and what both sides have counted for it at this stage."""
 
     def __init__(self, gate: Gate, stages: int) -> None:
         self.gate, self._stages = gate, stages
         self._rules = _rules(gate, stages)
-        self._inflight_seconds = 0.0
+        self._inflight_seconds: float | None = 0.0
         self._window = Window(0, 0.0, 0.0, True, 0.0, 0)
-        self._canary = self._baseline = Reading()
+        self._canary = self._baseline = self._captured = Reading()
         self._waiting: tuple[Reading, Reading] = (Reading(), Reading())
         self._settled = False
 
     def capture(self, baseline: Reading) -> str | None:
         """Learn what is normal before the ramp; returns what is wrong when the gate cannot be judged with it."""
-        if self.gate.metric.kind is Kind.QUANTILE and baseline.requests:
-            slowest = baseline.quantile(0.99) or (baseline.bounds[-1] if baseline.bounds else 0.0)
-            self._inflight_seconds = INFLIGHT * slowest
+        if self.gate.metric.kind is Kind.QUANTILE and self.gate.metric.unit == "seconds" and baseline.requests:
+            self._inflight_seconds = INFLIGHT * slowest(baseline)
+        self._captured = baseline
+        if self.gate.metric.kind is Kind.MEAN and baseline.gauged:
+            self.gate = replace(self.gate, metric=replace(self.gate.metric, kind=Kind.GAUGE))
+            self._rules = _rules(self.gate, self._stages)
         if self.gate.metric.kind is Kind.RATE and (baseline.rate or 0.0) > FREQUENT:
             self._rules = _rules(self.gate, self._stages, frequent=True)
-        return next((wrong for rule in self._rules.values() if (wrong := rule.capture(baseline))), None)
+        wrong = next((wrong for rule in self._rules.values() if (wrong := rule.capture(baseline))), None)
+        strange = no_part(self.gate, baseline) or no_share(self.gate, baseline)
+        return strange or unkept(self.gate, baseline) or wrong
+
+    def patience(self, latency: Reading) -> None:
+        """Take from ``latency`` how long requests may be under way; an empty one tells nothing.
+
+        Where a sum grows while a request is answered and their number when it ends, a build that has just got
+        requests seems to have too much of the sum.
+        """
+        if self.gate.metric.kind is Kind.MEAN and self.gate.metric.events and not self._captured.bounds:
+            self._inflight_seconds = INFLIGHT * slowest(latency) if latency.requests else None
 
     def normal(self, baseline: Reading) -> None:
         """Add one poll of the baseline from before the ramp: how its events come shows whether they come in bursts."""
@@ -70,6 +91,7 @@ class Watch:
     def notes(self) -> list[str]:
         """What a person should know about how this gate is judged."""
         noted = [rule.note() for rule in self._rules.values() if isinstance(rule, RelativeTail)]
+        noted += [note(self.gate, self._captured) for note in (coarse, loose, hopeless, broken_already)]
         return [note for note in noted if note]
 
     def start_stage(self, window: Window) -> None:
@@ -85,7 +107,7 @@ class Watch:
         """Add what was counted from ``since`` to ``at``; None for a side that nobody could count.
 
         Slow requests that began before the weight moved finish late, so for latency nothing counts until they had
-        time to; at most half the hold is given to that.
+        time to; at most half the hold is given to that.  What comes late by nature (``lag``) waits for all of it.
         """
         if since < self._window.at + self._settling:
             return
@@ -102,17 +124,47 @@ class Watch:
 
     @property
     def _settling(self) -> float:
+        return max(self._under_way, self.gate.lag_seconds)
+
+    @property
+    def _under_way(self) -> float:
+        """How long requests from before the weight moved are waited for; unknown is as long as may be."""
         if self.gate.decide in (Decide.THRESHOLD, Decide.WINDOW):
             return 0.0
-        return min(self._inflight_seconds, self._window.hold_seconds / 2)
+        most = self._window.hold_seconds / 2
+        return most if self._inflight_seconds is None else min(self._inflight_seconds, most)
 
-    def finding(self, served: bool) -> Finding:
-        """What the gate finds now, over all limits it has at this stage."""
+    def finding(self, served: bool, elapsed: float) -> Finding:
+        """What the gate finds now, over all limits it has at this stage, which began ``elapsed`` seconds ago.
+
+        A gate that is counted late, or has seen too little, never passes by silence.
+        """
+        late = elapsed < self._window.hold_seconds + self.gate.lag_seconds and self.gate.lag_seconds > 0
+        found = self._found(served and not late)
+        metric, limits = self.gate.metric, self.gate.limits_at(self._window.index)
+        says = say.misses(metric) + found.says + say.parts(metric, self._canary, self._baseline) + say.origin(limits)
+        found = replace(found, says=says)
+        if found.status is not Status.NO_DATA and (odd := unlike(self.gate, self._canary, self._baseline)):
+            return replace(found, status=Status.NO_DATA, by=None, harmless=False, says=f"{says}; {odd}")
+        if found.status not in (Status.PASS, Status.UNDECIDED):
+            return found
+        if late:
+            waits = f"; {metric.of} of this hold come until {say.seconds(self.gate.lag_seconds)} after it"
+            return replace(found, status=Status.UNDECIDED, by=None, harmless=False, says=says + waits)
+        if self._canary.requests < self.gate.least and metric.kind is not Kind.GAUGE:
+            needs = f"; needs {self.gate.least} {metric.of}, has {self._canary.requests:.0f}"
+            return replace(found, status=Status.UNDECIDED, by=None, harmless=False, says=says + needs)
+        return found
+
+    def _found(self, served: bool) -> Finding:
         limits = self.gate.limits_at(self._window.index)
         here = [rule for kind, rule in self._rules.items() if kind == "" or getattr(limits, kind) is not None]
         found = combined([rule.finding(self._canary, self._baseline, served) for rule in here])
         if found.status is Status.NO_DATA and not self._settled and self._settling:
-            says = f"waits {say.seconds(self._settling)} for slow requests that began before the weight moved"
+            why = (
+                "what is counted late" if self.gate.lag_seconds else "slow requests that began before the weight moved"
+            )
+            says = f"waits {say.seconds(self._settling)} for {why}"
             return replace(found, status=Status.UNDECIDED, harmless=False, says=says)
         return found
 

@@ -18,33 +18,51 @@ def next_steps(outcome: Outcome) -> tuple[str, ...]:
             f"see who holds what: {by_hand(outcome, 'status')}",
             f"put it back (safe to repeat): {by_hand(outcome, 'recover')}",
         )
-    if outcome.end in (End.ROLLED_BACK, End.NOT_STARTED):
-        return (f"nobody has to act now; mend the build, then: {again(outcome, image=_next_tag(outcome.image))}",)
-    if outcome.keep:
-        back = (f"go back at once, without a canary: {_revert(outcome)}",) if outcome.end is End.PROMOTED else ()
-        return (*back, f"stop what is still serving: {by_hand(outcome, 'down')}")
+    down = (f"stop what is still serving: {by_hand(outcome, 'down')}",) if outcome.keep else ()
+    if outcome.interrupted and outcome.end in (End.ROLLED_BACK, End.NOT_STARTED):
+        return (f"nobody has to act now; to ship it after all: {again(outcome)}", *down)
+    if outcome.end is End.ROLLED_BACK:
+        mended = again(outcome, image=_next_tag(outcome.image))
+        return (f"nobody has to act now; mend the build, then: {mended}", *down)
+    if outcome.end is End.NOT_STARTED:
+        return (f"no user was met; mend what is named above, then: {again(outcome)}", *down)
+    if down:
+        back = (
+            (f"go back at once, without a canary: {by_hand(outcome, 'revert')}",) if outcome.end is End.PROMOTED else ()
+        )
+        return (*back, *down)
     if outcome.end is End.UNCHANGED:
-        return (f"ship it all the same, as an A/A test: {again(outcome)} --canary-again",)
+        return (f"ship it all the same, as an A/A test: {again(outcome)}",)
     if outcome.seen is not None:
-        return (f"its users were synthetic; ship it to real ones: {again(outcome)} --canary-target=NAME",)
+        real = shlex.join(["pytest", _folder(outcome), f"--image={outcome.image}", "--canary-target=NAME"])
+        return (f"its users were synthetic; ship it to real ones: {real}",)
     return ()
 
 
 def by_hand(outcome: Outcome, command: str) -> str:
     """``pytest-canary COMMAND`` for the rollout of ``outcome``, ready to be pasted."""
-    words = ["pytest-canary", command, *([outcome.rollout] if outcome.rollout else []), "--target", outcome.target]
-    return shlex.join([*words, *_state(outcome)])
-
-
-def _revert(outcome: Outcome) -> str:
-    words = ["pytest-canary", "revert", outcome.service, *([outcome.rollout] if outcome.rollout else [])]
-    return shlex.join([*words, "--target", outcome.target, *_state(outcome)])
+    path = [str(PurePath(_folder(outcome)) / "rollout.yaml")] if outcome.rollout else []
+    service = [outcome.service] if command == "revert" else []
+    words = ["pytest-canary", command, *service, *path, "--target", outcome.target]
+    return shlex.join([*words, *_options(outcome, "--state", "--set")])
 
 
 def again(outcome: Outcome, image: str = "") -> str:
-    """The pytest command that ships ``image``, the same one by default."""
-    folder = str(PurePath(outcome.rollout).parent) if outcome.rollout else "rollouts/"
-    return shlex.join(["pytest", folder, f"--image={image or outcome.image}"])
+    """The pytest command that ships ``image``, the same one by default, as it was shipped."""
+    words = ["pytest", _folder(outcome), f"--image={image or outcome.image}", f"--canary-target={outcome.target}"]
+    same = not image and outcome.canary and outcome.stable and outcome.canary.pin == outcome.stable.pin
+    return shlex.join([*words, *_options(outcome, "--canary-state", "--canary-set"), *["--canary-again"] * bool(same)])
+
+
+def _folder(outcome: Outcome) -> str:
+    if outcome.folder or not outcome.rollout:
+        return outcome.folder or "rollouts/"
+    return str(PurePath(outcome.rollout).parent)
+
+
+def _options(outcome: Outcome, state: str, override: str) -> list[str]:
+    """What was typed besides, under the names that these options have there."""
+    return [*_state(outcome, state), *(word for each in outcome.overrides for word in (override, each))]
 
 
 def _next_tag(image: str) -> str:
@@ -52,9 +70,9 @@ def _next_tag(image: str) -> str:
     return f"{name}{slash}{last.partition('@')[0].partition(':')[0]}:NEW"
 
 
-def _state(outcome: Outcome) -> list[str]:
+def _state(outcome: Outcome, option: str) -> list[str]:
     """A recording lies in STATE/service/target/recordings; a state folder of one's own has to be named again."""
     parents = PurePath(outcome.recording).parents
     if len(parents) < 4 or parents[3].name == STATE:
         return []
-    return ["--state", str(parents[3])]
+    return [option, str(parents[3])]

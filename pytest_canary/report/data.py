@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from pytest_canary.outcome import Cut, Outcome, Row
-from pytest_canary.ports import Revision, Seen
+from pytest_canary.ports import Probed, Revision, Seen
 from pytest_canary.report.summary import last_line, stage_label
 from pytest_canary.steps.rollback import Drained
 from pytest_canary.verdict import Counted, Verdict
@@ -37,13 +37,16 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "stable": _revision(outcome.stable),
         "canary": _revision(outcome.canary),
         "previous": _revision(outcome.previous),
+        "pins": {name: pinned.to_data() for name, pinned in outcome.pins.items()},
         "steps": [_row(row) for row in outcome.rows],
         "verdicts": [_verdict(outcome, verdict) for verdict in outcome.verdicts],
         "cut": _cut(outcome.cut),
         "drained": _drained(outcome.drained),
         "unload_seconds": _number(outcome.unload_seconds),
+        "return_seconds": _number(outcome.return_seconds),
         "exposed": int(outcome.exposed),
         "users": _seen(outcome.seen),
+        "probes": {str(role): _probed(probed) for role, probed in outcome.probed.items()},
         "overrides": list(outcome.overrides),
         "warnings": list(outcome.warnings),
         "trouble": list(outcome.trouble),
@@ -93,6 +96,8 @@ def _verdict(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
         "status": str(verdict.status),
         "by": str(verdict.by) if verdict.by else None,
         "alert": bool(verdict.alert),
+        "side": verdict.side,
+        "of": verdict.of,
         "canary": _counted(verdict.canary),
         "baseline": _counted(verdict.baseline),
         "limit": verdict.limit,
@@ -131,11 +136,22 @@ def _drained(drained: Drained | None) -> dict[str, Any] | None:
     return {"in_flight": int(drained.in_flight), "seconds": _number(drained.seconds), "cut": int(drained.cut)}
 
 
+def _probed(probed: Probed) -> dict[str, Any]:
+    return {
+        "answered": int(probed.answered),
+        "faults": {str(fault): int(number) for fault, number in probed.faults.items() if number},
+        "refused": int(probed.refused),
+        "first_fault": probed.first_fault,
+        "skipped": int(probed.skipped),
+    }
+
+
 def _seen(seen: Seen | None) -> dict[str, Any] | None:
     if seen is None:
         return None
     return {
         "sent": int(seen.sent),
+        "unsent": int(seen.unsent),
         "answered": int(seen.answered),
         "failed": int(seen.failed),
         "dropped": int(seen.dropped),

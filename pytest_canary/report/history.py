@@ -16,8 +16,10 @@ from pytest_canary.report.words import moment
 from pytest_canary.steps.restore import Restored
 
 FILE = "outcomes.jsonl"
-RECOVERED = "recovered"
-"""What stands where a rollout has its end, when it was killed and put right by hand: nothing against the build."""
+RECOVERED = "not promoted"
+"""What stands where a rollout has its end, when it was killed and put right: nothing against the build."""
+GUARD = "the guard"
+"""Who puts right what a dead run left, where nobody else has done so first."""
 REVERTED = "reverted"
 """What stands where a rollout has its end, when a person took the stable build back by hand."""
 
@@ -41,6 +43,11 @@ class Remembered:
     previous: Revision | None = None
     blamed: bool = True
     """Whether something spoke against the build; false when a run was merely cancelled."""
+
+    @property
+    def by_guard(self) -> bool:
+        """Whether the run died and its guard has put things right."""
+        return self.why.endswith(GUARD)
 
     @property
     def when(self) -> str:

@@ -18,7 +18,7 @@ def markdown(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> str:
     when = f"Run `{outcome.run}`, {moment(outcome.began_at)}, {seconds}."
     parts = [f"# {_plain(last_line(outcome))}", when, _table(("", ""), said)]
     if outcome.verdicts:
-        head = ("stage", "gate", "verdict", "canary", "baseline", "limit", "what it says")
+        head = ("stage", "gate", "verdict", "judged", "compared with", "limit", "what it says")
         parts += ["## Verdicts", _table(head, [_verdict(outcome, verdict) for verdict in outcome.verdicts])]
     if outcome.rows:
         steps = [(row.name, "ok" if row.passed else "FAILED", duration(row.seconds), row.text) for row in outcome.rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pytest_canary.outcome import End, Outcome, Row
 from pytest_canary.ports import NOTHING, Seen
@@ -15,6 +15,10 @@ Line = tuple[str, str]
 
 LATE_SECONDS = 0.005
 """Synthetic requests that leave later than this make a run's latencies worthless."""
+SKIPPED = 0.1
+"""More probes than this that could not be sent, as a share of the others, are worth a word."""
+BAKE = "bake::"
+"""How the rows of the gates begin that were watched once more after the last stage."""
 SHOWN = 4
 """So many gates or troubles are told; the report file has them all."""
 
@@ -46,9 +50,11 @@ def lines(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> list[Line]:
     said = [("trouble", text) for text in _some(outcome.trouble)]
     said += _why(outcome)
     said += _stages(outcome)
+    said += _pins(outcome)
     said += _users(outcome)
+    said += [("probes", text) for text in _probes(outcome)]
     said += _way_back(outcome)
-    said += [("steps", ", ".join(_step(row) for row in outcome.rows))] if outcome.rows else []
+    said += [("steps", ", ".join(map(_step, _once(outcome.rows))))] if outcome.rows else []
     said += [("override", ", ".join(outcome.overrides))] if outcome.overrides else []
     said += [("warning", text) for text in _some(outcome.warnings)]
     said += [("runbook", outcome.runbook)] if outcome.runbook else []
@@ -91,8 +97,23 @@ def _stages(outcome: Outcome) -> list[Line]:
 
 
 def _grounds(verdicts: list[Verdict]) -> str:
-    requests = max((verdict.canary.requests for verdict in verdicts), default=0.0)
-    return "; ".join([several(requests, "canary request"), *(ground(v) for v in verdicts if not v.alert)])
+    of_users = [verdict for verdict in verdicts if verdict.of != "probes"]
+    counted = [verdict for verdict in of_users if verdict.of == "requests"] or of_users or verdicts  # not tokens
+    requests = max((verdict.canary.requests for verdict in counted), default=0.0)
+    noun = "request" if of_users or not verdicts else "probe"
+    side = f"{verdicts[0].side} {noun}" if verdicts else noun
+    required = [verdict for verdict in verdicts if not verdict.alert]
+    by = {verdict.by: [each for each in required if each.by == verdict.by] for verdict in required}
+    said = [text for group in by.values() for text in _together(group)]
+    return "; ".join([several(requests, side), *said])
+
+
+def _together(verdicts: Sequence[Verdict]) -> list[str]:
+    """Each gate, or how many they are: the report has every one."""
+    if len(verdicts) <= SHOWN:
+        return [ground(verdict) for verdict in verdicts]
+    by = verdicts[0].by or "no rule"
+    return [f"{len(verdicts)} gates {by}" if by is By.NOT_COMPARED else f"{len(verdicts)} gates by {by}"]
 
 
 def ground(verdict: Verdict) -> str:
@@ -101,7 +122,16 @@ def ground(verdict: Verdict) -> str:
         return f"{verdict.gate} {verdict.by}"
     if verdict.by is not By.SOAK or verdict.needed is None:
         return f"{verdict.gate} by {verdict.by or 'no rule'}"
-    return f"{verdict.gate} by {verdict.by} (proof would take about {count(verdict.needed)} more requests)"
+    return f"{verdict.gate} by {verdict.by} (proof would take about {count(verdict.needed)} more {verdict.of})"
+
+
+def _pins(outcome: Outcome) -> list[Line]:
+    """What everything that was involved is pinned by; after a promotion the canary is what serves now."""
+    named = {"stable": "pin now", "canary": "pin canary", "previous": "pin before"}
+    told: dict[str, str] = {}
+    for name, pinned in outcome.pins.items():
+        told.setdefault(str(pinned), named[name])
+    return [(label, pinned) for pinned, label in told.items()]
 
 
 def _users(outcome: Outcome) -> list[Line]:
@@ -117,10 +147,35 @@ def _users(outcome: Outcome) -> list[Line]:
         said.append(("exposed", f"{sent} of users answered by the canary{badly}"))
     if seen is not None:
         said.append(("dropped", _dropped(seen)))
-        if seen.lag_p99_seconds > LATE_SECONDS:
-            late = f"the load left {duration(seen.lag_p99_seconds)} late (p99), more than {duration(LATE_SECONDS)}"
-            said.append(("invalid", f"{late}: this run's latencies are not to be trusted; free the machine, run again"))
+        if wrong := _invalid(seen):
+            mend = "free the machine or lower `load.rate`, run again"
+            said.append(("invalid", f"{wrong}: this run's latencies are not to be trusted; {mend}"))
     return said
+
+
+def _probes(outcome: Outcome) -> list[str]:
+    """What the probes of each build saw, no user among them; nothing where none were sent."""
+    said = []
+    for role, probed in sorted(outcome.probed.items(), reverse=True):
+        kinds = [f"{count(number)} {fault}" for fault, number in probed.faults.items() if number]
+        text = f"{role}: {several(probed.answered, 'probe')} ended, " + (", ".join(kinds) or "none badly")
+        text += f", {count(probed.refused)} refused" if probed.refused else ""
+        text += f"; first fault: {probed.first_fault}" if probed.first_fault else ""
+        if probed.skipped > probed.answered * SKIPPED:
+            text += f"; {count(probed.skipped)} more were not sent, since it had all in flight: see `probe.concurrency`"
+        said.append(text)
+    return said
+
+
+def _invalid(seen: Seen) -> str:
+    """What makes the figures those of this machine and not of the builds; empty when nothing does."""
+    if seen.unsent:
+        return (
+            f"{several(seen.unsent, 'request')} of {count(seen.sent + seen.unsent)} could not leave, too many under way"
+        )
+    lag = f"{1000 * seen.lag_p99_seconds:,.1f} ms"
+    late = seen.lag_p99_seconds > LATE_SECONDS
+    return f"the load left {lag} late (p99), more than {duration(LATE_SECONDS)}" if late else ""
 
 
 def _dropped(seen: Seen) -> str:
@@ -130,9 +185,12 @@ def _dropped(seen: Seen) -> str:
 
 def _way_back(outcome: Outcome) -> list[Line]:
     said = list[Line]()
+    if outcome.return_seconds is not None and outcome.end is End.PROMOTED:
+        back = f"the stable build, started anew, had all the traffic {duration(outcome.return_seconds)}"
+        said.append(("return", f"{back} after the last gate had passed"))
     if outcome.cut is not None:
         after = outcome.cut.after_seconds
-        since = f"{duration(after)} after the first bad answer" if after is not None else "no bad answer was seen"
+        since = f"{duration(after)} after the first bad answer" if after is not None else "no answer of it had failed"
         said.append(("weight 0", f"{since}; the shift itself took {duration(outcome.cut.seconds)}"))
     if outcome.drained is not None:
         drained = outcome.drained
@@ -144,6 +202,13 @@ def _way_back(outcome: Outcome) -> list[Line]:
             flying, cut = "the router could not say what was in flight", "whatever was had to be cut"
         said.append(("drain", f"{duration(drained.seconds)}, {flying}, {cut}{unload}"))
     return said
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """The bake is one step with one row for each gate, and took its time once."""
+    baked = [row for row in rows if row.name.startswith(BAKE)]
+    whole = Row("bake", all(row.passed for row in baked), "", max((row.seconds for row in baked), default=0.0))
+    return [whole if row in baked else row for row in rows if row not in baked[1:]]
 
 
 def _step(row: Row) -> str:

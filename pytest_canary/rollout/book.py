@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from pytest_canary.errors import LedgerError
+from pytest_canary.errors import LedgerError, Lost
 from pytest_canary.outcome import Row
 from pytest_canary.ports import Clock, Fact, Ledger
 from pytest_canary.recording import Recording
@@ -26,9 +26,12 @@ class Listener(Protocol):
 
 
 class Text:
-    """What a step that goes well has to say; set inside the ``with`` of :meth:`Book.step`."""
+    """What a step has to say when it goes well; set inside the ``with`` of :meth:`Book.step`."""
 
-    text = ""
+    def __init__(self) -> None:
+        self.text = ""
+        self.numbers: Mapping[str, str] = {}
+        """More that stands in the JUnit, as properties."""
 
 
 class Book:
@@ -39,10 +42,16 @@ class Book:
         self.rows: list[Row] = []
         self.trouble: list[str] = []
         self.not_restored = False
+        self.lost = ""
+        """Who has taken over this rollout, in one line; from then on nothing of it is ours to touch."""
 
     def note(self, kind: str, **data: Any) -> None:
         """Write a fact before the act it names; raises LedgerError, and then the act must not happen."""
-        self.ledger.append(Fact(kind, self.clock.wall(), data))
+        try:
+            self.ledger.append(Fact(kind, self.clock.wall(), data))
+        except Lost as error:
+            self.lost = self.lost or (str(error) if error.taken else "")
+            raise
 
     def safely_note(self, kind: str, **data: Any) -> None:
         """Write a fact on the way back, where nothing may stop us, not even a full disk."""
@@ -75,9 +84,10 @@ class Book:
         try:
             yield text
         except BaseException as error:
-            self.row(Row(name, False, str(error) or type(error).__name__, self.clock.now() - began))
+            why = str(error) or type(error).__name__
+            self.row(Row(name, False, why, self.clock.now() - began, text.numbers))
             raise
-        self.row(Row(name, True, text.text, self.clock.now() - began))
+        self.row(Row(name, True, text.text, self.clock.now() - began, text.numbers))
 
     def row(self, row: Row) -> None:
         """Keep ``row`` for the outcome and tell the listener."""

@@ -6,23 +6,35 @@ serialises every port call that both can make.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
 
-from pytest_canary.errors import AdapterError, CanaryError, NoData, NotRestored, NotStarted, SplitNotSeen
+from pytest_canary.errors import (
+    AdapterError,
+    CanaryError,
+    NoData,
+    NotRestored,
+    NotStarted,
+    SplitNotSeen,
+)
+from pytest_canary.gates import Gate
 from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.ports import Role, Sample, Seen, Weights, World
+from pytest_canary.ports import Revision, Role, Sample, Seen, World
 from pytest_canary.rollout.book import Book
-from pytest_canary.steps.ramp import Shifted, pace_of, verify, weights_of
-from pytest_canary.steps.rollback import cut
+from pytest_canary.rollout.capacity import Capacity
+from pytest_canary.rollout.news import held_back, old
+from pytest_canary.rollout.pulse import Pulse
+from pytest_canary.rollout.refuge import Refuge
+from pytest_canary.steps.probing import end_probes
+from pytest_canary.steps.ramp import Shifted, pace_of, patience, verify, weights_of
 from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settled
 
 TICK_SECONDS = 0.2
-PATIENCE_SECONDS = 60.0
-"""How long a source may be silent before traffic is shifted."""
+STALE_SECONDS = 10.0
+"""Besides a poll; after a longer gap between two looks (a run that was stopped) nothing goes on before the next."""
 
 
 class _CutMeanwhile(Exception):
@@ -32,20 +44,26 @@ class _CutMeanwhile(Exception):
 class Traffic:
     """What the canary has of the traffic, and what was counted meanwhile."""
 
-    def __init__(self, plan: Plan, world: World, judge: Judge, book: Book) -> None:
+    def __init__(
+        self, plan: Plan, world: World, judge: Judge, book: Book, build: Callable[[Role], Revision | None]
+    ) -> None:
         self.stage: Stage | None = None
         self.flowing = False
         """Whether the canary has a share now."""
         self.cut_made: Cut | None = None
+        self.sheltered = ""
+        """Why the cut left all traffic with the canary: nobody would have answered elsewhere."""
         self.verdicts: list[Verdict] = []
         """Of every stage that was held, in order."""
-        self._plan, self._world, self._judge, self._book = plan, world, judge, book
+        self._plan, self._world, self._judge, self._book, self._build = plan, world, judge, book, build
         self._lock = RLock()
         self._first: Mapping[Role, Sample] = {}
         self._stage_began: Mapping[Role, Sample] = {}
         self._last: dict[Role, Sample] = {}
         self._first_bad: float | None = None
-        self._blind = ""
+        self._blind, self._looked_at = "", 0.0
+        self._pulse, self._died = Pulse(world), ""
+        self._capacity, self._refuge = Capacity(plan, world, book, build, self._lock), Refuge(world, book)
 
     # -- given ---------------------------------------------------------------------------------------------------
 
@@ -53,7 +71,8 @@ class Traffic:
         """Give the canary the share of ``stage``, see that requests follow, and hold until there is a decision."""
         with self._book.step(f"ramp[{stage}]") as step:
             try:
-                step.text = str(self._shift(stage))
+                seen = self._shift(stage)
+                step.text = self._judge.sides.said(str(seen))
             except _CutMeanwhile:
                 step.text = "cut before the split was seen"
         decision = self._hold(stage)
@@ -66,7 +85,7 @@ class Traffic:
 
     def _shift(self, stage: Stage) -> Shifted:
         weights = weights_of(self._plan, stage)
-        self._wait_for_the_source(weights)
+        self._capacity.make(weights, lambda: self.cut_made is None)
         with self._lock:
             if self.cut_made is not None:
                 raise NotStarted(f"stage {stage} is not reached: {self.cut_made.why}")
@@ -84,33 +103,18 @@ class Traffic:
                 samples=before,
                 label=str(stage),
                 allowance=stage.allowance,
-                young_seconds=self._plan.young_seconds if self._plan.control else 0.0,
+                young_seconds=self._plan.young_seconds if weights.get(Role.CONTROL) else 0.0,
             )
             self._world.router.set_weights(weights)
             self._book.event("weights", stage=str(stage), canary=weights[Role.CANARY])
         clock, pace, tick = self._world.clock, pace_of(self._plan), self._book.listener.tick
         try:
-            return verify(self._poll, before, weights[Role.CANARY], clock, pace, tick)
+            most = patience(self._world.source)
+            return verify(self._poll, before, weights[Role.CANARY], clock, pace, tick, most)
         except SplitNotSeen as error:
-            waiting = self._in_flight()
-            if waiting:
-                raise SplitNotSeen(f"{waiting} requests wait for the canary, which answers none of them") from error
-            raise
-
-    def _wait_for_the_source(self, weights: Weights) -> None:
-        """Give a source that does not answer a while, rather than end a good rollout; the shares stay as they are."""
-        clock, tick = self._world.clock, self._book.listener.tick
-        until = clock.now() + PATIENCE_SECONDS
-        while self.cut_made is None:
-            try:
-                with self._lock:
-                    self._world.source.poll(list(weights))
-                return
-            except NoData as error:
-                if clock.now() >= until:
-                    raise
-                tick(f"the source to answer: {error}")
-                clock.sleep(self._plan.poll_seconds)
+            waiting = 0 if error.share else self._in_flight()
+            said = f"{waiting} requests wait for the canary, which answers none of them" if waiting else str(error)
+            raise SplitNotSeen(self._judge.sides.said(said), error.share) from error
 
     @property
     def _roles(self) -> list[Role]:
@@ -147,10 +151,18 @@ class Traffic:
         with self._lock:
             if self.cut_made is not None:
                 return Decision(Step.STOP, self.cut_made.why)
+            gap = self._world.clock.now() - self._looked_at
+            if self._looked_at and gap > self._plan.poll_seconds + STALE_SECONDS:
+                return Decision(Step.WAIT, f"a look, the last was {gap:.0f} s ago")
             decision = self.decide_on(self._judge.verdicts(), stage, elapsed)
-        if decision.step is Step.STOP and self._blind:
+            decision = held_back(decision, self._blind or self._old(), elapsed, stage.deadline_seconds)
+        if decision.step is Step.STOP and self._blind and self._blind not in decision.why:
             return replace(decision, why=f"{decision.why}; {self._blind}")
         return decision
+
+    def _old(self) -> str:
+        poll, interval = self._plan.poll_seconds, self._world.source.interval_seconds
+        return old(self._last, self._roles, self._looked_at, poll, interval)
 
     def decide_on(self, verdicts: Sequence[Verdict], stage: Stage, elapsed: float) -> Decision:
         """What ``verdicts`` say about ``stage``, ``elapsed`` seconds after its split was verified."""
@@ -177,15 +189,25 @@ class Traffic:
                 samples, self._blind = self._world.source.poll(self._roles), ""
             except NoData as error:
                 samples, self._blind = {}, str(error)
+            self._looked_at = self._world.clock.now()
             self._last.update(samples)
             self._judge.observe(samples, now)
             self._remember_bad(samples)
             with suppress(OSError):
                 self._book.recording.write_sample(now, self.stage.index if self.stage else -1, samples)
             failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
-            wrong = self._judge.wrong()
+            self._died = self._pulse.feel(samples, now)
+            wrong = self._died or self._hurt() or self._judge.wrong()
             if failed or wrong:
                 self.cut("; ".join(failed) or wrong)
+
+    def _hurt(self) -> str:
+        """What the platform says of the canary's copies; a platform that is silent says nothing about them."""
+        canary = self._build(Role.CANARY)
+        with suppress(AdapterError):
+            said = self._world.platform.hurt(canary) if canary is not None else ""
+            return f"{canary} is hurt: {said}" if said else ""
+        return ""
 
     def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
         sample = samples.get(Role.CANARY)
@@ -198,6 +220,11 @@ class Traffic:
         with self._lock, suppress(NoData, KeyError):
             return self._world.source.poll([role])[role].since(self._stage_began.get(role))
         return None
+
+    def ask_more(self, gate: Gate) -> None:
+        """Judge by ``gate`` too from this stage on; raises BaselineFailed when nobody could."""
+        with self._lock:  # the watcher may be adding a poll to what the gate has to catch up with
+            self._judge.add(gate)
 
     def findings(self) -> tuple[Verdict, ...]:
         """What every gate says now."""
@@ -217,7 +244,8 @@ class Traffic:
         total = sum(side.requests for side in counts.values())
         canary = counts.get(Role.CANARY)
         seen = f"{canary.requests / total:.1%}" if canary and total else "nothing yet"
-        sides = " | ".join(f"{role} {side}" for role, side in sorted(counts.items(), reverse=True))
+        named = self._judge.sides.named
+        sides = " | ".join(f"{named(role)} {side}" for role, side in sorted(counts.items(), reverse=True))
         return f"{stage} (seen {seen}) {waiting} | {sides}"
 
     # -- taken away ----------------------------------------------------------------------------------------------
@@ -230,10 +258,12 @@ class Traffic:
             self._book.safely_note("weights", baseline=1.0, canary=0.0, why=why)
             began = self._world.clock.now()
             try:
-                cut(self._world.router, self._world.clock)
+                if not self._book.lost:
+                    self.sheltered = self._refuge.give_back(self._build(Role.CANARY), self._died)
             except NotRestored as error:
                 self._book.in_trouble(str(error), not_restored=True)
             self.flowing = False
+            end_probes(self._world)
             at, seconds = self._world.clock.wall(), self._world.clock.now() - began
             self.cut_made = Cut(why, str(self.stage), at, seconds, self._first_bad)
             self._book.event("cut", stage=str(self.stage), why=why)
@@ -242,6 +272,12 @@ class Traffic:
         """The canary is stable now: nobody may take its traffic any more."""
         with self._lock:
             self.flowing = False
+            end_probes(self._world)
+
+    def taken_back(self) -> None:
+        """The hand-over did not succeed: the canary is one again, and its traffic may be taken."""
+        with self._lock:
+            self.flowing = True
 
     def exposed(self) -> int:
         """Requests of users that the canary has answered since its first share."""
@@ -249,7 +285,7 @@ class Traffic:
             self._last.update(self._world.source.poll([Role.CANARY]))
         first, last = self._first.get(Role.CANARY), self._last.get(Role.CANARY)
         since = last.since(first) if first and last else None
-        return int(since.counters.get("requests", 0)) if since else 0
+        return int(max(since.of_users, 0.0)) if since else 0
 
     def cut_as_seen(self, seen: Seen | None, pin: str) -> Cut | None:
         """The cut, with the users' own clock for the first bad answer: it is more exact than a poll."""

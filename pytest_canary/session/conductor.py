@@ -33,6 +33,7 @@ class Conductor:
         self._session: pytest.Session | None = None
         self._done: set[str] = set()
         self._current: pytest.Item | None = None
+        self._summing_up = False
         config.add_cleanup(self._last_resort)
 
     def shipping(self) -> Live:
@@ -160,7 +161,7 @@ class Conductor:
         elif result.when == "call" and result.passed and not hasattr(result, "wasxfail"):
             live.passed.add(self.roster.key(item))
         if call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt | SystemExit):
-            live.stop(f"{item.nodeid} was interrupted")
+            live.stop(f"{item.nodeid} was interrupted", interrupted=True)
         if ours:
             self.console.ran(item.name, result)
         return result
@@ -170,7 +171,7 @@ class Conductor:
         """Our steps are counted and stand in JUnit; the console has shown them already, and short results too."""
         status = yield
         if OWN in getattr(report, "keywords", ()):
-            return report.outcome, "", ""
+            return report.outcome, "", report.outcome.upper() if self._summing_up else ""
         if self.console.owns_line and status:
             return status[0], "", *status[2:]
         return status
@@ -189,14 +190,17 @@ class Conductor:
             good = exitstatus == pytest.ExitCode.OK and not session.testsfailed
             if not good:
                 ended = ENDED.get(int(exitstatus), f"the session ended with exit status {int(exitstatus)}")
-                self.live.stop("the session has failures" if session.testsfailed else ended)
+                if session.testsfailed:
+                    self.live.stop("the session has failures")
+                else:
+                    self.live.stop(ended, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
             self._name_the_interrupted(self.live)
             outcome = self.live.settle(may_promote=good)
             end = outcome.end if outcome else None
             if end is End.NOT_RESTORED:
                 session.exitstatus = Exit.NOT_RESTORED
             elif end not in GOOD and session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = Exit.ROLLED_BACK
+                session.exitstatus = Exit.INTERRUPTED if self.live.signalled else Exit.ROLLED_BACK
         elif self.roster.unreadable and exitstatus == pytest.ExitCode.INTERRUPTED:
             session.exitstatus = Exit.USAGE
         return (yield)
@@ -213,6 +217,7 @@ class Conductor:
 
     def pytest_terminal_summary(self) -> None:
         """Show the report, and where its files are."""
+        self._summing_up = True  # pytest's list of what failed comes after this, and asks once more
         live = self.live
         if live is None:
             if self.roster.plans and not self._only_looking():

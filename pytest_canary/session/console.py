@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,10 +11,16 @@ from typing import Any
 
 import pytest
 
+from pytest_canary.report.summary import BAKE
+
 QUIET_SECONDS = 30.0
 """Elsewhere than on a terminal a line is written this often; some CI systems end jobs that stay silent."""
 REWRITE_SECONDS = 0.2
 NAME_WIDTH = 13
+LONG = 40
+"""A sentence that is longer is not repeated by who sums up."""
+LEFT = re.compile(r", [^,|]{1,20} left$")
+"""How long it may still take, at the end of a line."""
 
 
 class Console:
@@ -30,6 +37,8 @@ class Console:
         self._shown = float("-inf")
         self._open = False
         self._ran: Counter[str] = Counter()
+        self._said: dict[str, str] = {}
+        """What failed and was told why, by the sentence: who sums up need not repeat it."""
         self.owns_line = False
         """Whether pytest's letters are left out, because the lines of the rollout say the same."""
 
@@ -50,8 +59,9 @@ class Console:
         if report.failed:
             text = str(getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longrepr or ""))
             self._ran["failed"] += 1
-            said = text.strip().partition("\n")[0].removeprefix("Failed: ").removeprefix(f"{name}: ")
-            self._row(name, "FAILED", f"{report.duration:.1f} s", said, red=True)
+            said = text.strip().partition("\n")[0].removeprefix("Failed: ")
+            self._said[said] = name
+            self._row(name, "FAILED", f"{report.duration:.1f} s", said.removeprefix(f"{name}: "), red=True)
         elif hasattr(report, "wasxfail"):
             self._ran["with a warning"] += 1
             self._row(name, "warns", f"{report.duration:.1f} s", report.wasxfail, yellow=True)
@@ -77,7 +87,7 @@ class Console:
                 width = max(20, self._reporter._tw.fullwidth - 1)
                 if not self._open:
                     self._reporter.ensure_newline()
-                self._reporter.rewrite(f"canary {text}"[:width], erase=True, cyan=True)
+                self._reporter.rewrite(fitted(f"canary {text}", width), erase=True, cyan=True)
                 self._reporter.flush()
             self._open = True
         elif not first:
@@ -88,8 +98,17 @@ class Console:
         self._line(f"canary {text}")
 
     def row(self, name: str, text: str, *, passed: bool, seconds: float) -> None:
-        """Write the line of a step that has ended."""
-        self._row(name, "ok" if passed else "FAILED", f"{seconds:.1f} s", text, red=not passed)
+        """Write the line of a step that has ended, without repeating its name or what a failed one has said."""
+        short = text
+        for sentence, failed in self._said.items():
+            if len(sentence) > LONG:
+                short = short.replace(sentence, f"{failed} failed")
+        if not passed:
+            self._said[text] = name
+        gate = name.removeprefix(BAKE)
+        if name != gate and short.startswith(f"{gate}["):
+            short = short.partition("]: ")[2]
+        self._row(name, "ok" if passed else "FAILED", f"{seconds:.1f} s", short, red=not passed)
 
     def section(self, title: str, text: str, **markup: bool) -> None:
         """Write a titled block."""
@@ -129,3 +148,16 @@ class Console:
         capture = self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext()
         with suppress(OSError, ValueError), capture:
             yield
+
+
+def fitted(text: str, width: int) -> str:
+    """``text`` in one line of a terminal: what stands first stays, and how long it may still take; by whole words."""
+    if len(text) <= width:
+        return text
+    found = LEFT.search(text)
+    end = found.group() if found else ""
+    room = width - len(end) - len(" ...")
+    words = text[: len(text) - len(end)]
+    if words[room : room + 1] not in ("", " "):
+        words = words[:room].rpartition(" ")[0] or words
+    return f"{words[:room].rstrip(' ,;:|')} ...{end}"

@@ -12,6 +12,7 @@ from pytest_canary.errors import CanaryError
 from pytest_canary.outcome import Row
 from pytest_canary.plan import Stage
 from pytest_canary.ports import Role, Sample
+from pytest_canary.results import held
 from pytest_canary.rollout import Rollout, State
 from pytest_canary.spec import gate_from
 from pytest_canary.verdict import Decision, Step, Verdict, check_alpha, settled
@@ -40,9 +41,9 @@ class Holds:
         if stage.index in self._decisions:
             return
         rollout = self._live.reach(State.BASELINED)
-        self._live.watch()
         self._began = rollout.world.clock.now()
         try:
+            self._live.watch()
             decision = rollout.ramp(stage)
         except CanaryError as error:
             self._live.stop(str(error))
@@ -89,8 +90,10 @@ class Holds:
         if key not in self._checks:
             nth = len(self._checks) + 1
             self._checks[key] = f"{metric} (check {nth})"
-            gate = gate_from(metric, limits, "stage.check", levels=rollout.plan.levels)
-            rollout.judge.add(replace(gate, name=self._checks[key], alpha=check_alpha(nth, gate.levels)))
+            own = {gate.name: gate.metric for gate in rollout.plan.gates}
+            gate = gate_from(metric, limits, "stage.check", levels=rollout.plan.levels, own=own)
+            gate = held(gate, rollout.plan.measured)[0] if rollout.plan.measured else gate
+            rollout.traffic.ask_more(replace(gate, name=self._checks[key], alpha=check_alpha(nth, gate.levels)))
         while True:
             verdict = rollout.traffic.verdict_of(self._checks[key])
             decision = rollout.traffic.decide_on([verdict], stage, rollout.world.clock.now() - self._began)

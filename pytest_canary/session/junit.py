@@ -33,6 +33,7 @@ def report_row(config: pytest.Config, node: str, row: Row, *, skipped: bool = Fa
             stop=now,
             # the writer of JUnit reads what was captured from the report of the teardown
             sections=[("Captured stdout call", row.text)] if outcome == "passed" else [],
+            _pdbshown=True,  # its line has said it: pytest then leaves it out of what it shows at the end
             user_properties=[("canary.text", row.text), *((f"canary.{k}", v) for k, v in row.numbers.items())],
         )
 

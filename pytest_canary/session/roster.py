@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,23 @@ class Roster:
         if len(fitting) == 1:
             return fitting[0]
         found = "no collected rollout" if not fitting else f"{len(fitting)} collected rollouts"
-        commands = "; ".join(f"pytest {home.folder.name}/ --image={image}" for home in (fitting or homes))
+        here = self.config.invocation_params.dir
+        folders = [os.path.relpath(home.folder, here) for home in (fitting or homes)]
+        given = [f"--image={image}", *_typed(self.config)]
+        commands = "; ".join(shlex.join(["pytest", f"{folder}/", *given]) for folder in folders)
         raise pytest.UsageError(f"--image={image} fits {found}; name the folder of the one you mean: {commands}")
+
+
+def _typed(config: pytest.Config) -> list[str]:
+    """What was typed besides, so that a command that is pasted means the same run."""
+    named = [
+        ("--canary-target", config.getoption("canary_target")),
+        ("--canary-state", config.getoption("canary_state")),
+    ]
+    return [
+        *(f"{option}={value}" for option, value in named if value),
+        *(word for override in config.getoption("canary_set") for word in ("--canary-set", override)),
+    ]
 
 
 def _plan(home: Home, items: Iterable[pytest.Item], image: str | None) -> Plan:

@@ -40,9 +40,7 @@ class Watcher:
                 if self._told_to_stop():
                     self._rollout.traffic.cut(self._told_to_stop())
                 elif self._abort.exists():
-                    self._rollout.traffic.cut(
-                        f"aborted by hand ({self._abort.read_text().strip() or 'no reason given'})"
-                    )
+                    self._rollout.traffic.cut(self._abort.read_text().strip() or "aborted by hand (no reason given)")
                 elif clock.now() >= due:
                     due = clock.now() + poll
                     self._rollout.traffic.look()

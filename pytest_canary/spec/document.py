@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from pytest_canary.identity import Stated
 from pytest_canary.spec import units
 
 
@@ -33,6 +35,7 @@ Deadline = Annotated[float | None, _text(units.deadline), _schema("seconds, with
 Percent = Annotated[float, _text(units.percent), _schema("per cent of the traffic", "5%")]
 Whole = Annotated[int, _text(units.whole), _schema("a whole number", "500")]
 Chance = Annotated[float, _text(units.share), _schema("a chance above 0 and below 1", "0.01")]
+Noise = Annotated[float | Literal["measure"], _text(units.noise), _schema("per cent, measure or off", "15%")]
 Flag = Annotated[bool, _text(units.boolean)]
 Pace = Literal["hold", "proof"]
 DecideName = Literal["evidence", "threshold", "estimate", "window"]
@@ -80,6 +83,10 @@ class GateEntry(Model):
     design_effect: str | None = None
     by: list[str] | None = None
     better: str | None = None
+    metric: dict[str, str | list[str]] | None = None
+    lag: str | None = None
+    min_events: str | None = None
+    noise: str | None = None
 
 
 class StageEntry(Model):
@@ -93,15 +100,19 @@ class StageEntry(Model):
 
 
 class BaselineEntry(Model):
-    """What is normal, and how long it is read before the ramp."""
+    """What is normal, how long it is read before the ramp, and a load tool's result that says it besides."""
 
     revision: str = "stable"
+    file: str | None = None
+    format: Literal["vllm", "guidellm", "aiperf", "genai-perf"] | None = None
+    run: Annotated[int, _text(units.whole), Field(ge=1)] | None = None
+    model: str | None = None
     window: Duration = 60.0
     min_requests: Whole = 100
 
 
 class WarmupEntry(Model):
-    """Traffic to the canary alone, never counted; ends at the first limit, or when latency is steady."""
+    """Traffic to the canary alone, never counted; ends at the first limit, or when TTFT and throughput are steady."""
 
     seconds: Duration = Field(default=60.0, alias="for")
     requests: Whole | None = None
@@ -109,6 +120,19 @@ class WarmupEntry(Model):
     prompts: str | None = None
     until_steady: Flag = True
     concurrency: Annotated[int, _text(units.whole), Field(ge=1, le=256)] = 4
+
+
+class ProbeEntry(Model):
+    """How builds are asked directly, and with ``rate`` how often, so that gates can be about the answers.
+
+    Any other key names the adapter that asks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    rate: Annotated[float, _text(units.number), Field(gt=0, le=1000)] | None = None
+    concurrency: Annotated[int, _text(units.whole), Field(ge=1, le=256)] = 4
+    prompts: str | None = None
 
 
 class CanaryEntry(Model):
@@ -128,11 +152,63 @@ class ControlEntry(Model):
     young: Duration = 120.0
 
 
-class ModelsEntry(Model):
-    """Model versions that the file states, where the builds do not say."""
+def _stated(value: Any) -> Stated:
+    """A version, a registry reference with its digest, or a file."""
+    if isinstance(value, str) and value.strip():
+        digest = value.partition("@sha256:")[2]
+        if "@sha256:" in value and not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError("64 hex digits after @sha256:")
+        return Stated(value.strip())
+    if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str) and value["file"]:
+        return Stated(file=value["file"])
+    raise ValueError("a version, a reference such as registry/models/llama@sha256:..., or {file: PATH}")
 
-    baseline: str | None = None
-    canary: str | None = None
+
+_FILE = {
+    "type": "object",
+    "properties": {"file": {"type": "string"}},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+Version = Annotated[
+    Stated | None, BeforeValidator(_stated), WithJsonSchema({"anyOf": [{"type": ["string", "number"]}, _FILE]})
+]
+Witness = Literal["models", "header", "answers", "labels", "fingerprint"]
+
+
+class ModelsEntry(Model):
+    """Which model both sides serve: as the file states it, and who else is asked."""
+
+    served: Flag = Field(default=True, alias="on")
+    baseline: Version = None
+    canary: Version = None
+    witnesses: list[Witness] = Field(default=["models", "header", "answers", "labels", "fingerprint"], alias="from")
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+
+
+class PolicyEntry(Model):
+    """Versions of what else a build runs under: prompts, guardrails, routing.  Only written down."""
+
+    baseline: Version = None
+    canary: Version = None
+
+
+_AMOUNT = {"type": "number", "minimum": 0}
+_PRICE = {
+    "type": "object",
+    "description": "tokens by the million, GPUs by the second",
+    "properties": dict.fromkeys(("input", "cached_input", "output", "gpu_second"), _AMOUNT),
+    "additionalProperties": False,
+}
+_PRICES = {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _PRICE}]}
+_SIDES = {"type": "object", "properties": {key: {"type": "string"} for key in ("baseline", "canary")}}
+
+
+class CostEntry(Model):
+    """Where a source counts tokens and no cost: what they cost.  ``spec.pricing`` reads both, with their lines."""
+
+    prices: Annotated[Any, WithJsonSchema(_PRICES)]
+    model: Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _SIDES]})] = None
 
 
 class Document(Model):
@@ -143,11 +219,12 @@ class Document(Model):
     router: dict[str, Any]
     metrics: dict[str, Any]
     load: dict[str, Any] | None = None
-    probe: dict[str, Any] = {"http": {}}
+    probe: ProbeEntry = ProbeEntry()
     clock: dict[str, Any] = {"system": {}}
     baseline: BaselineEntry = BaselineEntry()
     canary: CanaryEntry = CanaryEntry()
     stages: Annotated[list[StageEntry], Field(min_length=1)]
+    noise: Noise | None = None
     poll: Annotated[float, _text(units.duration), Field(gt=0)] = 5.0
     pace: Pace = "hold"
     decide: DecideName = "evidence"
@@ -159,14 +236,16 @@ class Document(Model):
     warmup: WarmupEntry = WarmupEntry()
     ready_timeout: Duration = 300.0
     drain_timeout: Duration = 60.0
-    bake: Duration = 0.0
+    bake: Duration | None = None
     control: ControlEntry = ControlEntry(on=False)
     holdback: Percent = 0.0
     same_model: Flag = True
     model: ModelsEntry = ModelsEntry()
+    policy: PolicyEntry = PolicyEntry()
     runbook: str = ""
     health: str | None = None
     build: list[str] = []
     keep: Flag = False
     refuse_rejected: Flag = False
+    cost: CostEntry | None = None
     gates: dict[str, GateEntry] = {}

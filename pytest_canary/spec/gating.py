@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 from pytest_canary.errors import SpecError
 from pytest_canary.gates import Action, Decide, Gate, Kind, Levels, Limits, Metric, metric, names
-from pytest_canary.gates.values import KINDS_OF_LIMIT
+from pytest_canary.gates.values import KINDS_OF_LIMIT, Noise
+from pytest_canary.ports import NOTHING
 from pytest_canary.spec import units
+from pytest_canary.spec.owned import known, metric_from
 
 DEFAULT = Levels()
 
 OPTIONS = (
     *("ratio", "delta", "max", "min", "shift", "action", "decide", "against", "floor", "min_baseline"),
-    *("catastrophe", "quantiles", "better", "alpha", "design_effect", "by"),
+    *("catastrophe", "quantiles", "better", "alpha", "design_effect", "by", "metric", "lag", "min_events"),
+    "noise",
 )
 
 
 def gate_from(
-    name: str, options: Mapping[str, Any], where: str, *, decide: str = "evidence", levels: Levels = DEFAULT
+    name: str,
+    options: Mapping[str, Any],
+    where: str,
+    *,
+    decide: str = "evidence",
+    levels: Levels = DEFAULT,
+    own: Mapping[str, Metric] = NOTHING,
+    noise: Noise = 0.0,
 ) -> Gate:
-    """Make the gate ``name`` from its options, texts or numbers; ``decide`` is the rule where they name none.
+    """Make the gate ``name`` from its options, texts or numbers; ``decide`` is the rule where they name none,
+    ``noise`` by how much a build differs from itself.
+
+    ``own`` are metrics that gates elsewhere have described.
 
     Raises:
         SpecError: the metric is unknown, or an option is; the text begins with ``where``.
 
     """
-    found = metric(name)
+    found = metric_from(name, options, where) if options.get("metric") is not None else metric(name) or own.get(name)
     if found is None:
-        near = get_close_matches(name, names(), 1, 0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise SpecError(f"{where}: found gate {name!r}; {hint}Known are {', '.join(names())}")
+        near = get_close_matches(name, (*names(), *own), 1, 0.4)
+        raise SpecError(f"{where}: {known(name, f'did you mean {near[0]}? ' if near else '')}")
     reader = _Reader(name, found, options, where)
     reader.refuse_unknown()
     limits = reader.limits()
@@ -53,12 +66,15 @@ def gate_from(
         asked_alpha=reader.read("alpha", units.share, None),
         design_effect=reader.read("design_effect", _at_least_one, 1.0),
         by=reader.labels(),
+        lag_seconds=reader.read("lag", units.duration, 0.0),
+        min_events=reader.read("min_events", units.whole, None),
+        noise=reader.read("noise", units.noise, noise),
     )
 
 
-def stage_limits(name: str, options: Mapping[str, Any], where: str) -> Limits:
+def stage_limits(name: str, options: Mapping[str, Any], where: str, *, own: Mapping[str, Metric] = NOTHING) -> Limits:
     """Limits of ``name`` that differ at one stage; nothing else of a gate may."""
-    gate = gate_from(name, options, where)
+    gate = gate_from(name, options, where, own=own)
     other = sorted(key for key in options if key not in KINDS_OF_LIMIT)
     if other:
         only = f"{', '.join(KINDS_OF_LIMIT[:-1])} and {KINDS_OF_LIMIT[-1]}"
@@ -105,15 +121,24 @@ class _Reader:
         )
         if limits == Limits():
             raise SpecError(f"{self._where}: {self._name} has no limit, expected ratio, delta, max, min or shift")
+        if limits.max is not None and limits.min is not None and limits.min > limits.max:
+            raise SpecError(f"{self._where}: {self._name}: `min` is above `max`, so nothing could pass")
         if limits.shift is not None and not self._metric.histogram:
             raise SpecError(
                 f"{self._where}: {self._name}.shift: {self._name} is not counted in buckets, so has no shape"
             )
-        better: Literal["lower", "higher"] = "lower" if self._metric.lower_is_better else "higher"
+        better = self._metric.better
         said = self.one_of("better", ("lower", "higher"), better)
         if said != better:
             raise SpecError(f"{self._where}: {self._name}.better: found {said!r}, but {better} is better for it")
-        return limits
+        return self._of_the_rest(limits) if self._metric.missed else limits
+
+    @staticmethod
+    def _of_the_rest(limits: Limits) -> Limits:
+        """Of a share where more is better the rest is judged: at least 80 % are at most 20 % of the rest."""
+        top = None if limits.min is None else 1 - limits.min
+        bottom = None if limits.max is None else 1 - limits.max
+        return replace(limits, max=top, min=bottom)
 
     def labels(self) -> tuple[str, ...]:
         given = self._options.get("by", ())

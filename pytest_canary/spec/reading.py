@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from pytest_canary.errors import SpecError
+from pytest_canary.spec import presets, serving
 from pytest_canary.spec import tree as trees
-from pytest_canary.spec.document import Document, GateEntry
+from pytest_canary.spec.document import Document, GateEntry, ProbeEntry
 from pytest_canary.spec.stages import long_form
 from pytest_canary.spec.tree import Branch, Leaf, Row
 
@@ -48,6 +49,10 @@ class Spec:
     overrides: tuple[str, ...] = ()
     limits_from_environment: tuple[tuple[str, str], ...] = ()
     """Gate -> the variable that set one of its limits; such files replace scripts that read it in another way."""
+    from_preset: Mapping[str, str] = field(default_factory=dict)
+    """Gate -> the preset that declares it."""
+    model_change: tuple[str, ...] = ()
+    """What is stricter because another model is shipped, in words; empty where none is."""
     tree: Branch = field(default_factory=lambda: Branch({}, ""), repr=False, compare=False)
 
     @property
@@ -111,6 +116,9 @@ def load(
 
     """
     whole = trees.read(path)
+    presets.named(whole)
+    for target_tree in _targets(whole).values():
+        presets.named(target_tree)
     for override in overrides:
         whole = trees.overridden(whole, override)
     targets = _targets(whole)
@@ -122,10 +130,12 @@ def load(
     for override in overrides:
         if override.partition(".")[0].partition("=")[0].strip() in Document.model_fields:
             flat = trees.overridden(flat, override)  # what was typed wins over what the target says, too
+    presets.named(flat)
     from_environment = _limits_from(flat, os.environ if environ is None else environ)
     flat = trees.substituted(flat, environ)
     _expand(flat)
-    document = _validated(flat)
+    from_preset = presets.expand(flat)
+    document, model_change = serving.stricter(_validated(flat), preset=bool(from_preset))
     choices = {kind: _choice(flat, kind) for kind in ADAPTERS}
     return Spec(
         path=path,
@@ -140,6 +150,8 @@ def load(
         load=choices["load"],
         overrides=tuple(overrides),
         limits_from_environment=from_environment,
+        from_preset=from_preset,
+        model_change=model_change,
         tree=flat,
     )
 
@@ -212,6 +224,7 @@ def _expand(flat: Branch) -> None:
         value = flat.items.get(key)
         if isinstance(value, Leaf):
             flat.items[key] = Branch({inner: value}, value.where, {inner: value.where})
+    serving.expand(flat)
     if "stages" in flat.items:
         flat.items["stages"] = long_form(flat.items["stages"])
     for kind in ADAPTERS:
@@ -232,13 +245,8 @@ def _validated(flat: Branch) -> Document:
     try:
         return Document.model_validate(_texts(flat))
     except ValidationError as error:
-        lines = sorted(dict.fromkeys(_problem(flat, one) for one in error.errors()), key=_line_number)
+        lines = trees.in_order(dict.fromkeys(_problem(flat, one) for one in error.errors()))
         raise SpecError("\n".join(lines)) from None
-
-
-def _line_number(problem: str) -> int:
-    number = problem.partition(":")[2].partition(":")[0]
-    return int(number) if number.isdigit() else 0
 
 
 def _problem(flat: Branch, error: Any) -> str:
@@ -251,6 +259,8 @@ def _problem(flat: Branch, error: Any) -> str:
             "found key", f"{'.'.join(map(str, path[:-1]))}: found key"
         )
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] in ("dict_type", "model_type"):
+        message = "a map, such as {ratio: 1.5}" if path[-2:-1] == ["gates"] else "a map"
     return f"{where}: {key}: found {error['input']!r}, expected {message}"
 
 
@@ -272,6 +282,10 @@ def _choice(flat: Branch, kind: str) -> AdapterChoice | None:
         return None
     if kind == "load" and not _names_an_adapter(tree):
         return AdapterChoice("load", trees.plain(tree), flat.places[kind])
+    if kind == "probe":
+        tree = _adapters_of(tree)
+        if not tree.items:
+            return None
     if len(tree.items) != 1:
         names = ", ".join(tree.items) or "nothing"
         raise SpecError(f"{flat.places[kind]}: found {names}, expected one {kind}, such as `{kind}: {{envoy: {{}}}}`")
@@ -282,10 +296,29 @@ def _choice(flat: Branch, kind: str) -> AdapterChoice | None:
     return AdapterChoice(name, found or {}, tree.places[name])
 
 
+def _adapters_of(probe: Branch) -> Branch:
+    """What is left of ``probe`` without the keys that say how often builds are asked; raises SpecError for a typo."""
+    left = Branch({key: value for key, value in probe.items.items() if key not in ProbeEntry.model_fields}, probe.where)
+    left.places = probe.places
+    for key, value in left.items.items():
+        if isinstance(value, Leaf) and value.text not in ("", "~", "null"):
+            near = get_close_matches(key, ProbeEntry.model_fields, 1, 0.6)
+            hint = f"did you mean {near[0]}?" if near else "expected rate, concurrency, prompts, or an adapter's name"
+            raise SpecError(f"{probe.places[key]}: probe: found key {key!r}, {hint}")
+    return left
+
+
 def _names_an_adapter(load: Branch) -> bool:
     """Whether a load reads ``{name: {...}}``, and not ``{rate: 100, ...}`` for the one that is built in."""
     first = next(iter(load.items.values()), None)
     return len(load.items) == 1 and (isinstance(first, Branch) or (isinstance(first, Leaf) and not first.text))
+
+
+def _schema_of_gates(gates: dict[str, Any]) -> dict[str, Any]:
+    """A map of gates, in which a preset may stand and gates may be off; or a preset's name alone."""
+    preset = {"type": "string", "enum": list(presets.PRESETS)}
+    entry = {"anyOf": [gates["additionalProperties"], {"enum": ["off", False]}]}
+    return {"anyOf": [preset, {**gates, "properties": {"preset": preset}, "additionalProperties": entry}]}
 
 
 def schema() -> dict[str, Any]:
@@ -301,6 +334,9 @@ def schema() -> dict[str, Any]:
         "baseline": {"anyOf": [{"type": "string"}, one["properties"]["baseline"]]},
         "evidence": {"anyOf": [{"type": "string"}, one["properties"]["evidence"]]},
         "control": {"anyOf": [{"type": "boolean"}, one["properties"]["control"]]},
+        "model": {"anyOf": [{"type": "string"}, one["properties"]["model"]]},
+        "policy": {"anyOf": [{"type": ["string", "number"]}, one["properties"]["policy"]]},
+        "gates": _schema_of_gates(one["properties"]["gates"]),
         "warmup": {"anyOf": [{"type": ["string", "number"]}, one["properties"]["warmup"]]},
         "default_target": {"type": "string"},
         "targets": {"type": "object", "additionalProperties": {"$ref": "#/$defs/target"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -142,27 +142,55 @@ def _placed(tree: Tree, place: str) -> Tree:
 
 
 def substituted(tree: Any, environ: Mapping[str, str] | None) -> Any:
-    """``tree`` with ``${VAR}`` and ``${VAR:-default}`` replaced; ``$${`` stays ``${``."""
+    """``tree`` with ``${VAR}`` and ``${VAR:-default}`` replaced; ``$${`` stays ``${``.
+
+    Raises:
+        SpecError: one line for each variable that is not set, with its place.
+
+    """
     environ = os.environ if environ is None else environ
+    if unset := set(_unset(tree, environ)):
+        raise SpecError("\n".join(in_order(unset)))
+    return _substituted(tree, environ)
+
+
+def _substituted(tree: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(tree, Leaf):
-        return replace(tree, text=_substituted(tree, environ))
+        return replace(tree, text=VARIABLE.sub(lambda found: _value(found, environ) or "", tree.text))
     if isinstance(tree, Row):
-        return Row([substituted(item, environ) for item in tree.items], tree.where)
-    items = {key: substituted(value, environ) for key, value in tree.items.items()}
+        return Row([_substituted(item, environ) for item in tree.items], tree.where)
+    items = {key: _substituted(value, environ) for key, value in tree.items.items()}
     return Branch(items, tree.where, tree.places)
 
 
-def _substituted(leaf: Leaf, environ: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        escaped, name, default = match.groups()
-        if escaped:
-            return match.group(0)[1:]
-        found = environ.get(name) or default
-        if found is None:
-            raise SpecError(f"{leaf.where}: the variable {name} is not set; set it, or write ${{{name}:-a default}}")
-        return found
+def in_order(problems: Iterable[str]) -> list[str]:
+    """Lines that begin with their place, as they stand in the file."""
 
-    return VARIABLE.sub(value, leaf.text)
+    def number(problem: str) -> int:
+        told = problem.partition(":")[2].partition(":")[0]
+        return int(told) if told.isdigit() else 0
+
+    return sorted(problems, key=number)
+
+
+def _unset(tree: Any, environ: Mapping[str, str]) -> Iterator[str]:
+    if not isinstance(tree, Leaf):
+        for item in tree.items if isinstance(tree, Row) else tree.items.values():
+            yield from _unset(item, environ)
+        return
+    for found in VARIABLE.finditer(tree.text):
+        if _value(found, environ) is None:
+            name = found[2]
+            yield (
+                f"{tree.where}: the variable {name} is not set; type `export {name}=...`, "
+                f"or write ${{{name}:-a default}} there"
+            )
+
+
+def _value(found: re.Match[str], environ: Mapping[str, str]) -> str | None:
+    """What stands for one ``${...}``; None where nothing does."""
+    escaped, name, default = found.groups()
+    return found.group(0)[1:] if escaped else environ.get(name) or default
 
 
 def plain(tree: Any) -> Any:

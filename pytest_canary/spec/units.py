@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -87,6 +88,20 @@ def share(text: str) -> float:
     value = rate(text)
     if not 0 < value < 1:
         raise ValueError("a chance above 0 and below 1, such as 0.01 or 1%")
+    return value
+
+
+def noise(text: str) -> float | Literal["measure"]:
+    """By how much a build differs from itself, 0..1 and more, from ``15%`` or ``0.15``; ``off`` is 0."""
+    text = text.strip().lower()
+    if text == "measure":
+        return "measure"
+    try:
+        value = 0.0 if text in (*FALSE, "none") else number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 10:
+        raise ValueError("a share such as 15% or 0.15, measure, or off")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What "normal" is right now, and whether both sides serve the same model."""
+"""What "normal" is right now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pytest_canary.steps.deploy import PACE_SECONDS, Tick
 
 PATIENCE = 10.0
 """How many times its own length the baseline window may take to collect its requests."""
+SILENT_SECONDS = 30.0
+"""How long nothing may be told of the stable build: a service that was quiet is counted from its next scrape on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +23,16 @@ class Baseline:
     counted: Sample
     seconds: float
     model: str | None = None
+    """The model that the stable build serves; None where nobody says."""
+    served: str = ""
+    """The models of both sides, and who says so, in words."""
     polls: tuple[Sample, ...] = ()
     """The same counts poll by poll."""
 
     @property
     def requests(self) -> float:
-        """Requests in the window."""
-        return self.counted.counters.get("requests", 0.0)
+        """Requests of users in the window."""
+        return max(self.counted.of_users, 0.0)
 
     @property
     def rate(self) -> float:
@@ -39,34 +44,35 @@ class Baseline:
         latency = self.counted.histograms.get("latency")
         p99 = latency.quantile(0.99) if latency else None
         slow = f", p99 {p99 * 1000:.0f} ms" if p99 else ""
-        model = f", model {self.model}" if self.model else ""
         bad = f"{errors:.0f} error" + ("" if errors == 1 else "s")
-        return f"{self.requests:.0f} requests in {self.seconds:.1f} s, {bad}{slow}{model}"
+        served = f", {self.served}" if self.served else ""
+        return f"{self.requests:.0f} requests in {self.seconds:.1f} s, {bad}{slow}{served}"
 
 
-def same_model(plan: Plan, platform: Platform, stable: Revision, canary: Revision) -> str | None:
-    """Return the model version both sides report.
+def same_as_measured(plan: Plan, platform: Platform, stable: Revision) -> None:
+    """See that the file under ``baseline`` tells of the model that the stable build serves.
+
+    Builds say ``id@version``; a tool was told the one or the other.
 
     Raises:
-        ModelMismatch: ``same_model`` is asked for and the versions differ, or one side does not say.
+        ModelMismatch: ``same_model`` is asked for, and it tells of another one or does not say.
 
     """
-    stated_stable, stated_canary = plan.stated_models
-    ours = stated_stable or platform.model(stable)
-    theirs = stated_canary or platform.model(canary)
-    if not plan.same_model or (ours is not None and ours == theirs):
-        return ours
+    if plan.measured is None or not (plan.models.same and plan.models.served):
+        return
+    stated = plan.models.of(Role.BASELINE)
+    ours = (stated.text if stated is not None else "") or platform.model(stable)
+    file, theirs = plan.measured.name, plan.measured.model
+    if ours is not None and theirs in (ours, *ours.split("@", 1)):
+        return
     if ours is None or theirs is None:
-        silent = (
-            "neither side says" if ours is theirs else f"the {'baseline' if ours is None else 'canary'} does not say"
-        )
-        raise ModelMismatch(
-            f"{silent} which model version it serves, and unknown is not equal; "
-            "state it (`model: {baseline: ..., canary: ...}`) or write `same_model: false`"
-        )
+        silent = f"{file} does not say which model it was measured on"
+        silent = silent if theirs is None else "the stable build does not say which model it serves"
+        mend = "`baseline: {file: ..., model: NAME}`" if theirs is None else "`model: {baseline: ..., canary: ...}`"
+        raise ModelMismatch(f"{silent}, and unknown is not equal; state it ({mend}) or write `same_model: false`")
     raise ModelMismatch(
-        f"the baseline serves model {ours} and the canary {theirs}: their numbers cannot be compared; "
-        "roll out the model by itself, or write `same_model: false`"
+        f"{file} was measured on model {theirs}, and the stable build serves {ours}; measure that one, or where it is "
+        f"another name of the same, write `baseline: {{file: {file}, model: {ours}}}`"
     )
 
 
@@ -74,22 +80,22 @@ def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Basel
     """Count the stable build for the seconds and requests that ``plan`` asks for, as often as it polls.
 
     Raises:
-        BaselineFailed: the requests did not come in ten times that time, or the source does not answer.
+        BaselineFailed: the requests did not come in ten times that time, or the source tells nothing for half a minute.
 
     """
     seconds, requests = plan.baseline_seconds, plan.baseline_requests
-    start, first = clock.now(), _poll(source)
+    first, start = _poll(source, clock, tick), clock.now()
     last, polls = first, list[Sample]()
     while True:
         clock.sleep(min(plan.poll_seconds, max(start + seconds - clock.now(), PACE_SECONDS)))
-        now = _poll(source)
+        now = _poll(source, clock, tick)
         counted = now.since(first)
         if counted is None:  # its counters began anew
             start, first, last, polls = clock.now(), now, now, []
             continue
         step = now.since(last)
         polls += [step] if step is not None else []
-        last, baseline = now, Baseline(counted, clock.now() - start, None, tuple(polls))
+        last, baseline = now, Baseline(counted, clock.now() - start, polls=tuple(polls))
         if baseline.seconds >= seconds and baseline.requests >= requests:
             return baseline
         if baseline.seconds >= max(PATIENCE * seconds, 10.0):
@@ -101,11 +107,16 @@ def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Basel
         tick(f"baseline: {baseline.requests:.0f} of {requests} requests, {left:.0f} s left")
 
 
-def _poll(source: MetricSource) -> Sample:
-    try:
-        return source.poll([Role.BASELINE])[Role.BASELINE]
-    except (NoData, KeyError) as error:
-        raise BaselineFailed(f"the baseline cannot be read: {error}") from error
+def _poll(source: MetricSource, clock: Clock, tick: Tick) -> Sample:
+    asked = clock.now()
+    while True:
+        try:
+            return source.poll([Role.BASELINE])[Role.BASELINE]
+        except (NoData, KeyError) as error:
+            if clock.now() - asked >= SILENT_SECONDS:
+                raise BaselineFailed(f"the baseline cannot be read: {error}") from error
+            tick(f"the source to tell of the stable build: {error}")
+        clock.sleep(1.0)
 
 
 def fits(stages: Sequence[Stage], rate: float) -> list[str]:

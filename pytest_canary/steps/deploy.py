@@ -63,7 +63,7 @@ def open_world(world: World) -> Revision:
 def control_of(stable: Revision, canary: Revision) -> Revision:
     """A copy of ``stable``, with as many replicas as ``canary``."""
     change = replace(stable.change, replicas=canary.change.replicas)
-    return replace(stable, change=change, copy="control")
+    return replace(stable, change=change, copy="control", place="")
 
 
 def deploy(world: World, role: Role, revision: Revision, ready_seconds: float, tick: Tick) -> float:

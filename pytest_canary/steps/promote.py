@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_canary.ports import Revision, Role, World
-from pytest_canary.steps.deploy import Tick
+from pytest_canary.steps.deploy import Tick, wait_ready
 from pytest_canary.steps.rollback import Drained, drain
 
 
@@ -11,6 +11,21 @@ def hand_over(world: World, canary: Revision) -> Revision:
     """Give ``canary`` all traffic, make it the stable revision and let it stand for the baseline from here on."""
     world.router.set_weights({Role.CANARY: 1.0})
     return world.platform.promote(canary)
+
+
+def settle_anew(world: World, proven: Revision, ready_seconds: float, tick: Tick) -> Revision:
+    """Start ``proven``, which has all traffic, anew as the stable build, and give it the traffic; nobody judges it.
+
+    Raises:
+        NotStarted: the new processes do not become ready; ``proven`` keeps all traffic.
+
+    """
+    drain(world.router, Role.BASELINE, world.clock, ready_seconds, tick)
+    stable = world.platform.promote(proven)
+    wait_ready(world.platform, stable, world.clock, ready_seconds, tick)
+    world.router.attach(Role.BASELINE, stable, world.platform.address(stable))
+    world.router.set_weights({Role.BASELINE: 1.0})
+    return stable
 
 
 def retire(world: World, old: Revision, stable: Revision, drain_seconds: float, tick: Tick) -> Drained:

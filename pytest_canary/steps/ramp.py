@@ -8,12 +8,16 @@ from math import sqrt
 
 from pytest_canary.errors import NoData, SplitNotSeen
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.ports import Clock, Role, Sample, Weights
+from pytest_canary.ports import Clock, MetricSource, Role, Sample, Weights
 from pytest_canary.steps.deploy import PACE_SECONDS, Tick
 
 ENOUGH = 40
 """Requests that a split is judged on; fewer only when traffic is so thin that the time runs out first."""
 VERIFY_SECONDS = 20.0
+FRESH_SECONDS = 0.3
+"""What was counted up to so long before a shift is as good as counted at it."""
+VERIFY_INTERVALS = 4
+"""A source that tells of the past is given as many of its own intervals."""
 POLLS_PER_LOOK = 5
 """A split is looked at more often than gates are, but a slow source is not asked ten times a second."""
 
@@ -45,6 +49,11 @@ def weights_of(plan: Plan, stage: Stage) -> Weights:
     return {Role.BASELINE: left - control, Role.CONTROL: control, Role.CANARY: canary}
 
 
+def patience(source: MetricSource) -> float:
+    """Seconds that a split may take until ``source`` has seen it."""
+    return max(VERIFY_SECONDS, VERIFY_INTERVALS * (source.interval_seconds or 0.0))
+
+
 def pace_of(plan: Plan) -> float:
     """Seconds between two looks at the split."""
     return max(PACE_SECONDS, plan.poll_seconds / POLLS_PER_LOOK)
@@ -54,48 +63,66 @@ Poll = Callable[[Sequence[Role]], Mapping[Role, Sample]]
 """How the counters are read: :meth:`~pytest_canary.ports.MetricSource.poll`, or something that guards it."""
 
 
-def verify(poll: Poll, before: dict[Role, Sample], wanted: float, clock: Clock, pace: float, tick: Tick) -> Shifted:
+def verify(
+    poll: Poll,
+    before: Mapping[Role, Sample],
+    wanted: float,
+    clock: Clock,
+    pace: float,
+    tick: Tick,
+    seconds: float = VERIFY_SECONDS,
+) -> Shifted:
     """Wait until the requests seen since ``before`` agree with ``wanted``, the canary's share; look every ``pace`` s.
 
+    Where ``before`` was old when the weights moved, requests count from the first look that is newer than the shift.
     The tolerance is 4.5 standard deviations of a fair coin, and at least ten points; a split that varies less than a
     coin (round robin) agrees too.  The canary must have been seen, unless so few requests came that it is no surprise.
     No request at all is no disproof: the stage then ends by its deadline.
 
     Raises:
-        SplitNotSeen: after 20 s the requests still disagree.
+        SplitNotSeen: after ``seconds`` the requests still disagree.
 
     """
     start = clock.now()
+    base = {role: sample for role, sample in before.items() if sample.at >= start - FRESH_SECONDS}
     while True:
         clock.sleep(pace)
         waited = clock.now() - start
-        counted = _requests(poll, before)
+        counted = _requests(poll, base, list(before), start)
         total = sum(counted.values())
         share = counted.get(Role.CANARY, 0.0) / total if total else None
         tolerance = max(0.1, 4.5 * sqrt(wanted * (1 - wanted) / total)) if total else 1.0
         agrees = share is not None and abs(share - wanted) <= tolerance and (share > 0 or wanted * total < 8)
-        if agrees and ((total >= ENOUGH and share) or waited >= VERIFY_SECONDS):
+        if agrees and ((total >= ENOUGH and share) or waited >= seconds):
             return Shifted(share, total, waited)
-        if waited >= VERIFY_SECONDS:
+        if waited >= seconds:
             if share is None:
                 return Shifted(None, 0.0, waited)
             raise SplitNotSeen(
                 f"the router was told {wanted:.1%} for the canary and accepted it, but {share:.1%} of {total:.0f} "
-                f"requests went there in {waited:.0f} s; see whether another rule, retry or sticky session decides"
+                f"requests went there in {waited:.0f} s; see whether another rule, retry or sticky session decides",
+                share,
             )
         tick(f"the split to be seen: {(share or 0.0):.1%} of {total:.0f} requests, {wanted:.1%} wanted")
 
 
-def _requests(poll: Poll, before: dict[Role, Sample]) -> dict[Role, float]:
-    """Requests per role since ``before``; a role whose counters began anew is counted from there on."""
+def _requests(poll: Poll, base: dict[Role, Sample], roles: Sequence[Role], start: float) -> dict[Role, float]:
+    """Requests per role since ``base``, none before all of it is newer than ``start``; learns and mends ``base``.
+
+    A role whose counters began anew is counted from there on.
+    """
     try:
-        now = poll(list(before))
+        now = poll(roles)
     except NoData:
+        return {}
+    whole = set(roles) <= set(base)
+    if not whole:
+        base |= {role: sample for role, sample in now.items() if sample.at >= start}
         return {}
     counted = {}
     for role, sample in now.items():
-        since = sample.since(before[role])
+        since = sample.since(base[role])
         if since is None:
-            before[role] = sample
-        counted[role] = since.counters.get("requests", 0.0) if since else 0.0
+            base[role] = sample
+        counted[role] = max(since.of_users, 0.0) if since else 0.0
     return counted

@@ -14,13 +14,25 @@ TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Smoked:
-    """What the canary answered: how many requests, and the slowest of them."""
+    """What the canary answered: how many requests, how slow the slowest of them was, and what it refused to answer."""
 
     asked: int
     slowest_seconds: float
+    ttft_seconds: float | None = None
+    """The longest that a first token took; None without streams."""
+    gap_seconds: float | None = None
+    """The longest that a stream stood still."""
+    refusals: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.asked} requests answered, slowest {self.slowest_seconds * 1000:.0f} ms"
+        said = [f"{self.asked} requests answered, slowest {_ms(self.slowest_seconds)}"]
+        if self.ttft_seconds is not None:
+            said.append(f"first token {_ms(self.ttft_seconds)}")
+        if self.gap_seconds is not None:
+            said.append(f"longest gap {_ms(self.gap_seconds)}")
+        if self.refusals:
+            said.append(f"{len(self.refusals)} refused, first: {self.refusals[0]}")
+        return ", ".join(said)
 
 
 def smoke(probe: Probe, address: str, health: str, prompts: Sequence[Prompt]) -> Smoked:
@@ -31,7 +43,14 @@ def smoke(probe: Probe, address: str, health: str, prompts: Sequence[Prompt]) ->
 
     """
     questions = [Prompt(path=health, method="GET"), *prompts]
-    return Smoked(len(questions), max(_ask(probe, address, question).seconds for question in questions))
+    answers = [_ask(probe, address, question) for question in questions]
+    return Smoked(
+        len(answers),
+        max(answer.seconds for answer in answers),
+        max((answer.ttft_seconds for answer in answers if answer.ttft_seconds is not None), default=None),
+        max((answer.gap_longest_seconds for answer in answers if answer.gap_longest_seconds is not None), default=None),
+        tuple(answer.refusal for answer in answers if answer.refusal),
+    )
 
 
 def _ask(probe: Probe, address: str, prompt: Prompt) -> Answer:
@@ -42,6 +61,10 @@ def _ask(probe: Probe, address: str, prompt: Prompt) -> Answer:
             return answer
     kind = "stream " if prompt.stream else ""
     raise SmokeFailed(f"smoke: {kind}{prompt.method} {prompt.path} straight to the canary: {fault}")
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 def wrong(answer: Answer) -> str:

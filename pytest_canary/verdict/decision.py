@@ -9,6 +9,9 @@ from math import pi
 from pytest_canary.gates.values import By, Gate, Levels, Status
 from pytest_canary.verdict.values import Decision, Step, Verdict
 
+NAMED = 4
+"""So many gates are named where one line tells how they passed."""
+
 
 def decide(
     verdicts: Sequence[Verdict],
@@ -52,8 +55,15 @@ def _why_passed(required: Sequence[Verdict]) -> str:
     for verdict in required:
         by = verdict.by if verdict.status is Status.PASS and verdict.by else By.SOAK
         grounds.setdefault(by.value, []).append(verdict.gate)
-    said = [f"{', '.join(names)} {_ground(by)}" for by, names in grounds.items()]
-    return "; ".join(said) or "served; no gate was declared"
+    said = [f"{_named(names, len(required))} {_ground(by)}" for by, names in grounds.items()]
+    return "; ".join(said) or "served; no gate was declared that rolls back"
+
+
+def _named(gates: Sequence[str], all_gates: int) -> str:
+    """Their names, or how many they are where that says enough."""
+    if len(gates) <= NAMED:
+        return ", ".join(gates)
+    return f"all {len(gates)} gates" if len(gates) == all_gates else f"{len(gates)} gates"
 
 
 def _ground(by: str) -> str:
@@ -67,7 +77,8 @@ def _waits(
     if elapsed < hold:
         waits.append(f"{hold - elapsed:.0f} s of hold")
     if requests < min_requests:
-        waits.append(f"{min_requests - requests:.0f} more canary requests")
+        side = required[0].side if required else "canary"
+        waits.append(f"{min_requests - requests:.0f} more {side} requests")
     blind = [verdict.gate for verdict in required if verdict.status is Status.NO_DATA]
     if blind:
         waits.append(f"data for {', '.join(blind)}")
@@ -102,7 +113,7 @@ def _proof(verdict: Verdict) -> str:
     if not verdict.needed:
         return ""
     minutes = f" ({_minutes(verdict.needed_seconds)} at this split)" if verdict.needed_seconds else ""
-    return f"proof would take about {verdict.needed:,.0f} more canary requests{minutes}"
+    return f"proof would take about {verdict.needed:,.0f} more {verdict.side} {verdict.of}{minutes}"
 
 
 def _minutes(seconds: float) -> str:

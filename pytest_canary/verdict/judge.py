@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_canary.errors import BaselineFailed
 from pytest_canary.gates.values import Action, By, Gate
 from pytest_canary.ports import Role, Sample
+from pytest_canary.verdict.sides import Sides
 from pytest_canary.verdict.tally import StageTally, Totals, sound, totals_of
 from pytest_canary.verdict.values import Verdict
 
@@ -24,7 +25,9 @@ class Judge:
     """
 
     def __init__(self, gates: Sequence[Gate], stages: int) -> None:
+        # All that judging takes is loaded before users are at stake: a signal does not like to meet an import.
         from pytest_canary.gates.watch import Watch
+        from pytest_canary.verdict import guards, noise, readings  # noqa: F401
 
         self._stages = stages
         self._watches: list[Watch] = [Watch(gate, stages) for gate in gates]
@@ -59,20 +62,28 @@ class Judge:
         from pytest_canary.gates.watch import Watch
 
         counted = _numbers(baseline)
-        wrong = [unresolved(Watch(watch.gate, self._stages), counted) for watch in self._watches]
+        counted_by_now = [watch.gate for watch in self._watches if not watch.gate.metric.probed]
+        wrong = [unresolved(Watch(gate, self._stages), counted) for gate in counted_by_now]
         if any(wrong):
             raise BaselineFailed("; ".join(one for one in wrong if one))
 
     def notes(self) -> list[str]:
         """How gates are judged where that is not just as they were written."""
-        return [note for watch in self._watches for note in watch.notes()]
+        from pytest_canary.verdict.noise import told
+
+        gates = [watch.gate for watch in self._watches]
+        return [note for watch in self._watches for note in watch.notes()] + told(gates, self._captured, self._normal)
 
     def _capture(self, watch: Watch) -> None:
-        from pytest_canary.verdict.readings import reading_of
+        from pytest_canary.verdict.noise import noisy
+        from pytest_canary.verdict.readings import latency_of, reading_of
 
-        wrong = unresolved(watch, self._captured)
+        wrong = unresolved(watch, self._captured) or _unjudged(
+            watch.gate, noisy(watch.gate, self._captured, self._normal)
+        )
         if wrong:
             raise BaselineFailed(wrong)
+        watch.patience(latency_of(self._captured))
         for poll in self._normal:
             reading = reading_of(watch.gate, poll)
             if reading is not None:
@@ -94,7 +105,8 @@ class Judge:
         """Begin the stage ``index``: its traffic was set at ``at``, ``samples`` are the counters from which it counts.
 
         ``compared`` says whether the baseline serves beside the canary; ``label`` stands in sentences, the share by
-        default; ``allowance`` is how many times what a gate allows proof must exclude at this stage.
+        default, after whose it is where that is not the canary's; ``allowance`` is how many times what a gate allows
+        proof must exclude at this stage.
         For ``young_seconds`` after ``at`` gates compare with the control alone, where there is one.
         """
         before = self._stage
@@ -113,7 +125,8 @@ class Judge:
 
         watch.start_stage(
             Window(
-                stage.index, stage.at, stage.share, stage.compared, stage.hold_seconds, stage.min_requests,
+                stage.index, stage.at, stage.share, stage.compared or watch.gate.metric.probed,
+                stage.hold_seconds, stage.min_requests,
                 frozen=reading_or_nothing(watch.gate, self._frozen),
                 captured=reading_or_nothing(watch.gate, self._captured),
                 allowance=stage.allowance,
@@ -146,7 +159,7 @@ class Judge:
         for watch in self._watches:
             _feed(watch, self._stage.compared_with(increments, at), increments, since, self._stage.seen_at)
         if self._split is not None:
-            self._split.observe(increments, since)
+            self._split.observe(increments, since, self._stage.spans)
         if Role.CONTROL in increments:
             self._control_guard().observe(increments)
 
@@ -166,7 +179,12 @@ class Judge:
     def wrong(self) -> str:
         """What makes any comparison worthless, in one line; empty while nothing does."""
         guards = (self._split, self._control)
-        return next((guard.wrong for guard in guards if guard is not None and guard.wrong), "")
+        return self.sides.said(next((guard.wrong for guard in guards if guard is not None and guard.wrong), ""))
+
+    @property
+    def sides(self) -> Sides:
+        """What the two sides are called at the current stage."""
+        return Sides.of(self._stage.label) if self._stage else Sides()
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """What every gate that gates at the current stage says now."""
@@ -175,12 +193,12 @@ class Judge:
             return ()
         served = stage.elapsed >= stage.hold_seconds and self.requests >= stage.min_requests
         asked = [watch for watch in self._watches if watch.gate.gates(stage.index)]
-        return tuple(_verdict(watch.gate, stage, watch.finding(served)) for watch in asked)
+        return tuple(_verdict(watch.gate, stage, watch.finding(served, stage.elapsed)) for watch in asked)
 
     @property
     def requests(self) -> int:
-        """Canary requests at the current stage."""
-        return int(self._stage.total(Role.CANARY).counters.get("requests", 0.0)) if self._stage else 0
+        """Requests of users that the canary has answered at the current stage."""
+        return int(max(self._stage.total(Role.CANARY).of_users, 0.0)) if self._stage else 0
 
     def stage_counts(self) -> dict[Role, Totals]:
         """What each role that was seen has counted at the current stage."""
@@ -200,18 +218,25 @@ def unresolved(watch: Watch, baseline: Sample) -> str | None:
 
     wrong = uncounted(watch.gate, baseline) or missing_labels(watch.gate, baseline)
     wrong = wrong or watch.capture(reading_or_nothing(watch.gate, baseline))
-    place = f"{watch.gate.where}: " if watch.gate.where else ""
-    return f"{place}{watch.gate.name} cannot be judged: {wrong}" if wrong else None
+    if wrong and watch.gate.preset:
+        wrong = f"{wrong}; `{watch.gate.name}: off` under `gates` leaves it out of `{watch.gate.preset}`"
+    return _unjudged(watch.gate, wrong)
+
+
+def _unjudged(gate: Gate, wrong: str | None) -> str | None:
+    place = f"{gate.where}: " if gate.where else ""
+    return f"{place}{gate.name} cannot be judged: {wrong}" if wrong else None
 
 
 def _verdict(gate: Gate, stage: StageTally, found: Finding) -> Verdict:
-    served = stage.total(Role.CANARY).counters.get("requests", 0.0)
-    pace = served / stage.elapsed if stage.elapsed > 0 else 0.0
+    pace = found.canary.requests / stage.elapsed if stage.elapsed > 0 else 0.0
+    sides = Sides.of(stage.label)
+    says = f"{found.says}; counted by probes" if gate.metric.probed else found.says
     return Verdict(
         gate.name, stage.index, found.status, found.by, found.canary, found.baseline, found.limit, found.ratio,
         found.interval, found.evidence, found.odds, gate.alpha, found.harmless, found.by is By.PROOF,
-        found.needed, gate.action is Action.ALERT, f"{gate.name}[{stage.label}]: {found.says}",
-        found.needed / pace if found.needed is not None and pace else None,
+        found.needed, gate.action is Action.ALERT, f"{gate.name}[{stage.label}]: {sides.said(says)}",
+        found.needed / pace if found.needed is not None and pace else None, sides.judged, gate.metric.of,
     )  # fmt: skip
 
 

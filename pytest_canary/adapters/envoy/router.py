@@ -6,14 +6,15 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
 
 from pytest_canary.adapters.envoy.config import Json, clusters, routes
 from pytest_canary.adapters.envoy.options import EnvoyOptions
 from pytest_canary.adapters.envoy.server import LOOK_SECONDS, EnvoyServer
 from pytest_canary.adapters.envoy.table import Place, Table
 from pytest_canary.errors import AdapterError
-from pytest_canary.ports import Fact, Revision, Role, Shared, Weights
+from pytest_canary.ports import Fact, Replicas, Revision, Role, Shared, Weights
 
 LIVE_SECONDS = 5.0
 """How long a change may take until requests follow it; tens of milliseconds is usual."""
@@ -43,6 +44,8 @@ class EnvoyRouter:
 
     def start(self) -> None:
         self._server.start()
+        with suppress(AdapterError):  # it has too much to do to say it now; the next change tells it
+            self._tell(self._server.table())
 
     def stop(self) -> None:
         self._server.stop()
@@ -52,9 +55,11 @@ class EnvoyRouter:
 
     def attach(self, role: Role, revision: Revision, address: str) -> None:
         self._change(lambda table: table.attach(role, revision.pin, address))
+        self._shared.replicas[role] = Replicas(revision.key, lambda port: {revision.pin: _at(address, port)})
 
     def detach(self, role: Role) -> None:
         self._change(lambda table: table.detach(role))
+        self._shared.replicas.pop(role, None)
 
     def weights(self) -> Weights:
         return self._server.table().shares
@@ -79,14 +84,24 @@ class EnvoyRouter:
         with self._locked():
             before = self._server.table()
             after = edit(before)
-            if after == before:
-                return
-            old, new = list(before.places.values()), list(after.places.values())
-            if not set(new) <= set(old):
-                self._write_clusters([*old, *new], f"{after.version}.0")
-            self._write_routes(before, after)
-            if {place.cluster for place in old} - {place.cluster for place in new}:
-                self._write_clusters(new, f"{after.version}.1")
+            if after != before:
+                self._replace(before, after)
+            self._tell(after)
+
+    def _replace(self, before: Table, after: Table) -> None:
+        old, new = list(before.places.values()), list(after.places.values())
+        if not set(new) <= set(old):
+            self._write_clusters([*old, *new], f"{after.version}.0")
+        self._write_routes(before, after)
+        if {place.cluster for place in old} - {place.cluster for place in new}:
+            self._write_clusters(new, f"{after.version}.1")
+
+    def _tell(self, table: Table) -> None:
+        """Say where each role is scraped, for a source that counts by labels."""
+        labels = self._shared.labels
+        labels |= {role: {"instance": urlsplit(place.address).netloc} for role, place in table.places.items()}
+        for gone in labels.keys() - table.places.keys():
+            del labels[gone]
 
     def _write_clusters(self, places: list[Place], version: str) -> None:
         configured = clusters(places, self._server.options, version)
@@ -138,3 +153,9 @@ class EnvoyRouter:
             yield
         finally:
             os.close(handle)
+
+
+def _at(address: str, port: int | None) -> str:
+    """``address`` with another ``port``, where one is asked for."""
+    parts = urlsplit(address)
+    return address if port is None else urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))

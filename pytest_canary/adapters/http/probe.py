@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from pytest_canary.adapters.headers import Sends
 from pytest_canary.adapters.http.events import EventReader
 from pytest_canary.adapters.http.reading import Reading, clip
-from pytest_canary.ports import Answer, Prompt, Shared
+from pytest_canary.ports import Answer, Fault, Prompt, Shared
 
 if TYPE_CHECKING:
     import httpx
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 2.0
 """Below every server's own, so that no request is sent on a connection that is being closed."""
 
+MARK = "x-canary-probe"
+"""Header of every request that goes past the router, so that whoever counts users can leave it out."""
 
-class ProbeOptions(BaseModel):
+
+class ProbeOptions(Sends):
     """What ``probe: {http: {...}}`` may say; ``timeout`` in seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     timeout: float = Field(default=60.0, gt=0)
     """An answer that is not complete by then ends as a fault; so does one that is silent for as long."""
@@ -53,8 +56,7 @@ class HttpProbe:
         try:
             self._read(address, reading, start)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reading.finished = False
-            reading.wrong(_trouble(error, reading.status, address))
+            reading.broken(_trouble(error, reading.status, address))
         return reading.answer(time.perf_counter() - start)
 
     def close(self) -> None:
@@ -64,14 +66,13 @@ class HttpProbe:
 
     def _read(self, address: str, reading: Reading, start: float) -> None:
         prompt = reading.prompt
-        body = dict(prompt.body) | ({"stream": True} if prompt.stream else {}) if prompt.body is not None else None
         url = address.rstrip("/") + prompt.path
-        with self._connected().stream(prompt.method, url, json=body) as response:
-            reading.status = response.status_code
+        with self._connected().stream(prompt.method, url, **_content(prompt)) as response:
+            reading.status, reading.headers = response.status_code, dict(response.headers)
             kind = response.headers.get("content-type", "")
             streamed = kind.startswith("text/event-stream")
             if prompt.stream and not streamed and response.is_success:
-                reading.wrong(f"asked for a stream, got {kind or 'a body without content-type'}")
+                reading.wrong(Fault.UNEXPECTED, f"asked for a stream, got {kind or 'a body without content-type'}")
             events, pieces, size = EventReader(), list[bytes](), 0
             for piece in response.iter_bytes():
                 size += len(piece)
@@ -85,19 +86,20 @@ class HttpProbe:
                     return
             for event in events.end():
                 reading.event(event, time.perf_counter() - start)
-            if not streamed:
-                reading.whole(b"".join(pieces))
+            if streamed:
+                reading.closed()
+            else:
+                reading.body(b"".join(pieces))
 
     def _over(self, reading: Reading, size: int, seconds: float) -> bool:
         """Whether the answer is too large or takes too long; if so, it is not finished and says why."""
         limits = self._options
         if size <= limits.body_limit and seconds <= limits.timeout:
             return False
-        reading.finished = False
         if size > limits.body_limit:
-            reading.wrong(f"the answer is larger than {limits.body_limit} bytes")
+            reading.broken(f"the answer is larger than {limits.body_limit} bytes")
         else:
-            reading.wrong(f"the answer did not end within {limits.timeout:g} s")
+            reading.broken(f"the answer did not end within {limits.timeout:g} s")
         return True
 
     def _connected(self) -> httpx.Client:
@@ -111,9 +113,22 @@ class HttpProbe:
         return httpx.Client(
             timeout=httpx.Timeout(self._options.timeout, connect=min(self._options.timeout, 10.0)),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS),
-            headers={"accept-encoding": "identity", "user-agent": "pytest-canary"},
+            headers={
+                "accept-encoding": "identity",
+                "user-agent": "pytest-canary",
+                MARK: "1",
+                **self._options.plain_headers,
+            },
             trust_env=False,
         )
+
+
+def _content(prompt: Prompt) -> dict[str, Any]:
+    """The body of ``prompt`` in ASCII, as users send it: half a character in it is the server's to refuse."""
+    if prompt.body is None:
+        return {}
+    body = dict(prompt.body) | ({"stream": True} if prompt.stream else {})
+    return {"content": json.dumps(body).encode(), "headers": {"content-type": "application/json"}}
 
 
 def _trouble(error: Exception, status: int, address: str) -> str:

@@ -90,7 +90,7 @@ def _fact(line: bytes, where: str) -> Fact:
     try:
         told = json.loads(line)
         return Fact(str(told["kind"]), float(told["at"]), dict(told["data"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise LedgerError(f"{where}: not a fact: {error}; delete this line if nothing is lost with it") from error
 
 

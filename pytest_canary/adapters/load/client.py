@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from pytest_canary.adapters.load.replies import Reply
 from pytest_canary.errors import AdapterError
 from pytest_canary.ports import Prompt
 
+HEADERS = "PYTEST_CANARY_LOAD_HEADERS"
+"""Where the generator is told what else to send: everybody on the machine may read a command line."""
 IDLE_SECONDS = 2.0
 """A connection that was idle for longer is not used again: below every server's own limit."""
 
@@ -29,11 +32,12 @@ class Call:
     body: bytes
 
 
-def call(prompt: Prompt, host: str) -> Call:
-    """Prepare ``prompt`` for sending to ``host``."""
+def call(prompt: Prompt, host: str, more: Mapping[str, str] | None = None) -> Call:
+    """Prepare ``prompt`` for sending to ``host``, with ``more`` headers."""
     asked = dict(prompt.body) | ({"stream": True} if prompt.stream else {}) if prompt.body is not None else None
     body = b"" if asked is None else json.dumps(asked).encode()
-    headers = [("host", host), ("user-agent", "pytest-canary-users"), ("accept-encoding", "identity")]
+    ours = {"user-agent": "pytest-canary-users", "accept-encoding": "identity"}
+    headers = [("host", host), *(ours | dict(more or {})).items()]
     if body:
         headers += [("content-type", "application/json"), ("content-length", str(len(body)))]
     return Call(h11.Request(method=prompt.method, target=prompt.path, headers=headers), body)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+LINE_END = re.compile(rb"\r\n|\r|\n")
+LONGEST_LINE = 1 << 20
+"""Bytes; what a server that never ends its line says beyond is not kept."""
 
 
 class Outcome(StrEnum):
@@ -28,8 +33,9 @@ class Stream:
     """The last event that spoke of how the answer finished."""
 
     def feed(self, piece: bytes) -> None:
-        """Look at the lines that ``piece`` completes; a line ends at a line feed only."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+        """Look at the lines that ``piece`` completes; between CR and LF there may seem to be one more, an empty one."""
+        *lines, self._rest = LINE_END.split(self._rest + piece)
+        self._rest = self._rest[:LONGEST_LINE]
         for line in lines:
             if line.startswith(b"data:"):
                 self._data(line[5:].strip())
@@ -50,8 +56,9 @@ class Stream:
         elif b'"finish_reason"' in data:
             self._last = data
         # Parsing every event would double the cost of the load; almost none has the word in it.
-        if b'"error"' in data and _object(data).get("error"):
-            self.error = True
+        if b'"error"' in data and not self.error:
+            found = _object(data)
+            self.error = bool(found.get("error")) or "error" in (found.get("object"), found.get("type"))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.sent = 0
+        self.unsent = 0
         self._outcomes: Counter[Outcome] = Counter()
         self._dropped_why: Counter[str] = Counter()
         self._lag, self._seconds = Quantiles(), Quantiles()
@@ -50,6 +51,7 @@ class Tally:
         return {
             **{str(outcome): self._outcomes[outcome] for outcome in Outcome},
             "sent": self.sent,
+            "unsent": self.unsent,
             "dropped_why": dict(self._dropped_why),
             "lag_p99_seconds": self._lag.quantile(0.99) or 0.0,
             "p50_seconds": self._seconds.quantile(0.50),

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 import pytest_canary
-from pytest_canary.adapters.load.client import endpoint
+from pytest_canary.adapters.headers import Sends
+from pytest_canary.adapters.load.client import HEADERS, endpoint
 from pytest_canary.errors import AdapterError, SpecError
 from pytest_canary.ports import Fact, Seen, Shared
 from pytest_canary.prompts import read_prompts
@@ -22,10 +23,8 @@ LEAVE_SECONDS = 100.0
 """A little more than the generator itself waits for answers that are due."""
 
 
-class LoadOptions(BaseModel):
+class LoadOptions(Sends):
     """What ``load: {...}`` of a target may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rate: float = Field(gt=0, le=2000)
     """Requests per second."""
@@ -35,6 +34,10 @@ class LoadOptions(BaseModel):
     seed: int = 0
     timeout: float = Field(default=60.0, gt=0, le=90)
     """Seconds after which a request without a whole answer counts as dropped."""
+    address: str | None = Field(default=None, pattern="^http://")
+    """Base URL at which they enter, where that is not the one the router tells."""
+    host: str = Field(default="", pattern=r"^[A-Za-z0-9.:_-]*$")
+    """The Host header that they send; the address's own when left out."""
 
 
 class HttpUsers:
@@ -77,6 +80,7 @@ class HttpUsers:
         read_prompts(self._prompts, "load.prompts")
 
     def enter(self, address: str) -> None:
+        address = self._options.address or address
         endpoint(address)
         if self._process:
             raise AdapterError(f"synthetic users are under way already and cannot enter at {address} too; leave first")
@@ -90,7 +94,7 @@ class HttpUsers:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                env=_environment(),
+                env=_environment() | {HEADERS: json.dumps(self._options.plain_headers)},
             )
         assert self._process.stdout
         if self._process.stdout.readline() != b"ready\n":
@@ -134,6 +138,7 @@ class HttpUsers:
         options = self._options
         said = {"address": address, "prompts": self._prompts, "report": self._report, "rate": options.rate}
         said |= {"arrivals": options.arrivals, "seed": options.seed, "timeout": options.timeout}
+        said |= {"host": options.host} if options.host else {}
         return [sys.executable, "-m", __package__, *(f"--{name}={value}" for name, value in said.items())]
 
     def _tell(self, word: bytes) -> None:

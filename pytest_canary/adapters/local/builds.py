@@ -69,6 +69,11 @@ class Builds:
         }
 
     def _check_tag(self, revision: Revision) -> None:
+        if self._options.uses("tag") and ":" not in revision.image.rpartition("/")[2]:
+            raise ImageNotFound(
+                f"{revision.image}: found no tag, and platform.local.command has {{tag}}, which says what to start; "
+                f"type --image={self._service}:{revision.image}, or :latest for the build of that name"
+            )
         known = self._options.builds
         if known is None or any(fnmatchcase(revision.tag, pattern) for pattern in known):
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import Any
 
+from pytest_canary.identity import of_models
 from pytest_canary.ports import Readiness
 
 TIMEOUT_SECONDS = 2.0
@@ -22,16 +22,12 @@ def ask_ready(port: int, path: str) -> Readiness:
 
 
 def ask_model(port: int) -> str | None:
-    """The first model of ``/v1/models`` as ``id@version``, ``id@root`` or ``id``; None when there is none."""
+    """What ``/v1/models`` lists, as :func:`~pytest_canary.identity.of_models` writes it; None when nobody says."""
     try:
         status, body = _get(port, "/v1/models")
-        model: Any = json.loads(body)["data"][0] if status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return of_models(json.loads(body)) if status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None
-    if not isinstance(model, dict) or not isinstance(model.get("id"), str):
-        return None
-    version = model.get("version") or model.get("root")
-    return f"{model['id']}@{version}" if version and version != model["id"] else model["id"]
 
 
 def _get(port: int, path: str) -> tuple[int, bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_canary.adapters.local.builds import Builds
 from pytest_canary.adapters.local.health import HOST, ask_model, ask_ready
 from pytest_canary.adapters.local.options import LocalOptions, fill
+from pytest_canary.adapters.local.targets import announce
 from pytest_canary.adapters.processes import Process, find, free_port, launch
 from pytest_canary.errors import AdapterError
 from pytest_canary.ports import Change, Fact, Readiness, Revision, Shared
@@ -18,6 +19,8 @@ from pytest_canary.ports import Change, Fact, Readiness, Revision, Shared
 PORT_TAKEN = re.compile(r"address (is )?already in use|EADDRINUSE", re.IGNORECASE)
 PORTS_TRIED = 3
 FRESH_SECONDS = 5.0
+HUNG_SECONDS = 2.0
+"""A stable build that answers nobody and does nothing for so long is started anew."""
 LOOK_SECONDS = 0.05
 FORGOTTEN = "local-stopped"
 """The fact after which the next world begins with the stable build of the rollout.yaml again."""
@@ -37,6 +40,7 @@ class LocalPlatform:
     """Starts builds as processes in their own sessions, with logs and pid files in the rollout's state folder."""
 
     Options = LocalOptions
+    lasting = False
 
     def __init__(self, options: LocalOptions, shared: Shared) -> None:
         self._options = options
@@ -64,13 +68,18 @@ class LocalPlatform:
         return missing
 
     def recover(self, facts: Sequence[Fact]) -> None:
+        began_with = None
         for fact in facts:
             if fact.kind == "stable":
                 self._remembered = Revision.from_data(fact.data)
+            elif fact.kind == "deploy":
+                # The rollout.yaml may name another by now; users are to have the one that was proven.
+                began_with = Revision.from_data(fact.data["stable"])
             elif fact.kind == FORGOTTEN:
-                self._remembered = None
+                self._remembered = began_with = None
             elif fact.kind == "process":
                 self._take_hold(fact)
+        self._remembered = self._remembered or began_with
         last = self._remembered or Revision(self._options.image(self._shared.service), "")
         for pin, running in self._running.items():
             # The first that was started: a canary of the same image, whose code has changed, came later.
@@ -81,15 +90,24 @@ class LocalPlatform:
                 break
 
     def start(self) -> None:
-        stable = self.stable()
+        stable, clock = self.stable(), self._shared.clock
+        self._end_if_hung(stable)
         self.deploy(stable)
-        clock = self._shared.clock
         until = clock.now() + self._options.start_seconds
         while not (now := self.ready(stable)).ready:
             if now.hopeless or clock.now() >= until:
                 late = "" if now.hopeless else f"not ready after {self._options.start_seconds:g} s: "
                 raise AdapterError(f"the stable build {stable} cannot serve: {late}{now.why}")
             clock.sleep(LOOK_SECONDS)
+
+    def _end_if_hung(self, revision: Revision) -> None:
+        """End a build that runs already and answers nobody because it does nothing at all."""
+        held, clock = self._running.get(revision.pin), self._shared.clock
+        if held is None or held.process.ended() or ask_ready(held.port, self._options.ready).ready:
+            return
+        if held.process.hangs(clock, HUNG_SECONDS):
+            self._shared.note("cut", what=str(revision), pid=held.process.pid, after_seconds=HUNG_SECONDS)
+            held.process.end(clock, 0.0)
 
     def stop(self) -> None:
         known = self._running or self._stable or self._remembered
@@ -111,6 +129,10 @@ class LocalPlatform:
             self._stable = self._builds.resolve(last.image, last.change)
         return self._stable
 
+    def previous(self) -> Revision | None:
+        """Nobody keeps more than a history, and that is not ours."""
+        return None
+
     def resolve(self, image: str, change: Change) -> Revision:
         return self._builds.resolve(image, change)
 
@@ -119,11 +141,28 @@ class LocalPlatform:
             self.scale(revision, revision.change.replicas or 1)
         held = self._running.get(revision.pin)
         if held is None or held.process.ended():
-            self._running[revision.pin] = self._launch(revision, attempt=1)
+            self._launch(revision, attempt=1)
 
     def scale(self, revision: Revision, replicas: int) -> None:
         if replicas != 1:
             raise AdapterError(f"{revision}: {replicas} replicas asked, the local platform runs one; set replicas: 1")
+
+    def grow(self, revision: Revision, share: float) -> None:
+        """Nothing: one copy is all there is."""
+
+    def strays(self) -> Sequence[Revision]:
+        """Nothing says of itself what it is."""
+        return ()
+
+    def copies(self, revision: Revision) -> frozenset[str] | None:
+        """Nobody counts them apart."""
+        del revision
+        return None
+
+    def hurt(self, revision: Revision) -> str:
+        """Nothing to add to what the router sees of one process: its requests fail."""
+        del revision
+        return ""
 
     def ready(self, revision: Revision) -> Readiness:
         held = self._held(revision)
@@ -133,7 +172,7 @@ class LocalPlatform:
         last = held.process.last_line()
         # The port was free when it was chosen; as a client's own port, say, it may have been taken a moment later.
         if held.attempt < PORTS_TRIED and PORT_TAKEN.search(_tail(held.process.log)):
-            self._running[revision.pin] = self._launch(revision, held.attempt + 1)
+            self._launch(revision, held.attempt + 1)
             return Readiness(False, f"port {held.port} was taken, starting on another")
         said = f": {last}" if last else ""
         return Readiness(False, f"{revision} ended with {end}{said}; its log: {held.process.log}", hopeless=True)
@@ -157,6 +196,7 @@ class LocalPlatform:
         seconds = self._options.stop_seconds
         unhurt = held.process.end(self._shared.clock, seconds)
         del self._running[revision.pin]
+        self._announce()
         if not unhurt:
             self._shared.note("cut", what=str(revision), pid=held.process.pid, after_seconds=seconds)
 
@@ -166,7 +206,7 @@ class LocalPlatform:
             raise AdapterError(f"{revision} does not run here; deploy it first")
         return held
 
-    def _launch(self, revision: Revision, attempt: int) -> Running:
+    def _launch(self, revision: Revision, attempt: int) -> None:
         port = free_port()
         name = f"{self._shared.service}-{revision.pin}"
         pidfile, log = self._folder / f"{name}.pid", self._folder / f"{name}.log"
@@ -182,7 +222,13 @@ class LocalPlatform:
             **revision.to_data(),
         )
         env = self._builds.env(revision)
-        return Running(revision, launch(argv, pidfile=pidfile, log=log, cwd=self._shared.home, env=env), port, attempt)
+        process = launch(argv, pidfile=pidfile, log=log, cwd=self._shared.home, env=env)
+        self._running[revision.pin] = Running(revision, process, port, attempt)
+        self._announce()
+
+    def _announce(self) -> None:
+        places = {f"{HOST}:{held.port}": held.revision.tag for held in self._running.values()}
+        announce(self._shared.state, self._shared.service, places)
 
     def _take_hold(self, fact: Fact) -> None:
         data = fact.data

@@ -23,7 +23,8 @@ class MemoryLedger:
         """Hold this rollout for ``run``; raises Busy when another run holds it."""
         with self._lock:
             if self._run not in (None, run):
-                raise Busy(f"this rollout is held by run {self._run}; wait for it, or `pytest-canary abort`")
+                said = f"this rollout is held by run {self._run}; wait for it, or `pytest-canary abort`"
+                raise Busy(said, run=str(self._run))
             self._run = run
 
     def renew(self) -> None:

@@ -9,14 +9,15 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pytest_canary.adapters.memory.latency import Latencies
+from pytest_canary.adapters.memory.latency import Values, evenly, latencies
 from pytest_canary.adapters.memory.world import TRAFFIC, MemoryWorld
 from pytest_canary.errors import SourceUnavailable
-from pytest_canary.ports import Fact, Histogram, Role, Sample, Shared
+from pytest_canary.ports import Asked, Fact, Histogram, Revision, Role, Sample, Shared
 
 PerTag = float | dict[str, float]
 LATENCY_SECONDS, TTFT_SECONDS = 0.05, 0.02
 COUNTERS = ("requests", "errors", "client_errors")
+HISTOGRAMS = ("latency", "ttft")
 
 
 class Outage(BaseModel):
@@ -74,12 +75,23 @@ class MemoryMetricsOptions(BaseModel):
     """Tag -> replicas that are counted apart, all alike."""
     turns_bad: dict[str, TurnsBad] = Field(default_factory=dict)
     """Tag -> when it begins to fail, and how often."""
+    counts: dict[str, PerTag] = Field(default_factory=dict)
+    """More counters, and how much one request adds: ``{refusals: {v1: 0.01, v2: 0.2}, output_tokens: 300}``."""
+    values: dict[str, PerTag] = Field(default_factory=dict)
+    """More histograms, and the mean of their values, one a request, spread evenly from 0.8 to 1.2 times it."""
+    gauges: dict[str, PerTag | tuple[float, ...]] = Field(default_factory=dict)
+    """Gauges, and what they show; of several values one after the other, a second each."""
+    models: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Tag -> replica -> the model that its series are labelled with, ``name@version``."""
+    counts_probes: bool = False
+    """Whether builds count their own requests, so that those which go past the router are among them."""
 
 
 class MemoryMetrics:
     """:class:`~pytest_canary.ports.MetricSource` in memory: no chance, the same counts every time."""
 
     Options = MemoryMetricsOptions
+    interval_seconds = 0.0
 
     def __init__(self, options: MemoryMetricsOptions, shared: Shared) -> None:
         self._options, self._shared, self._clock = options, shared, shared.clock
@@ -87,9 +99,12 @@ class MemoryMetrics:
         self._world.counters.append(self._count)
         self._until = self._clock.now()
         self._began: float | None = None
-        self._latency, self._ttft = Latencies(), Latencies()
+        self._latency, self._ttft = latencies(), latencies()
+        self._values: dict[str, Values] = {name: evenly() for name in options.values}
         self._young: dict[str, float] = {}
         """Pin -> when it had its first share."""
+        self._probed: dict[str, float] = {}
+        """Pin -> requests past the router that have been counted."""
 
     @classmethod
     def connect(cls, options: MemoryMetricsOptions, shared: Shared) -> MemoryMetrics:
@@ -115,9 +130,22 @@ class MemoryMetrics:
             counted = self._world.state.counted.setdefault(role, dict.fromkeys(COUNTERS, 0.0))
             counted["requests"] += self._options.before
             counted["errors"] += self._options.before * _of(self._options.error_rate, revision.tag, 0.0)
+            for name, told in self._options.counts.items():
+                counted[name] = counted.get(name, 0.0) + self._options.before * _of(told, revision.tag, 0.0)
 
     def stop(self) -> None:
         self._began = None
+
+    def explain(self, role: Role) -> Mapping[str, Asked]:
+        """As the port has it: nobody is asked."""
+        del role
+        names = [*(f"counters.{name}" for name in COUNTERS), *(f"histograms.{name}" for name in HISTOGRAMS)]
+        return dict.fromkeys(names, Asked("", by="the memory metrics"))
+
+    def models(self, role: Role) -> Mapping[str, str]:
+        """As the port has it."""
+        placed = self._world.state.places.get(role)
+        return self._options.models.get(placed.tag, {}) if placed else {}
 
     def poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
         with self._world.lock:
@@ -135,17 +163,37 @@ class MemoryMetrics:
         since, self._until = self._until, now
         for role, revision in state.places.items():
             counted = state.counted.setdefault(role, dict.fromkeys(COUNTERS, 0.0))
-            if revision.tag in self._options.silent:
+            tag = self._tag(revision)
+            if tag in self._options.silent or self._world.gone(revision):
                 continue
-            requests = (now - since) * self._options.rate * state.shares[role]
-            errors = requests * self._error_rate(revision.tag, self._age(since), self._age(now))
+            requests = (now - since) * self._options.rate * state.shares[role] + self._past_the_router(revision.pin)
+            errors = requests * self._error_rate(tag, self._age(since), self._age(now))
             if state.shares[role] > 0:
                 errors = max(errors, requests * self._newness(revision.pin, since))
-            client_errors = requests * _of(self._options.client_error_rate, revision.tag, 0.0)
+            client_errors = requests * _of(self._options.client_error_rate, tag, 0.0)
             served = self._world.served.setdefault(revision.pin, dict.fromkeys(COUNTERS, 0.0))
-            for name, count in zip(COUNTERS, (requests, errors, client_errors), strict=True):
-                counted[name] += count
-                served[name] += count
+            counts = dict(zip(COUNTERS, (requests, errors, client_errors), strict=True))
+            counts |= {name: requests * _of(told, tag, 0.0) for name, told in self._options.counts.items()}
+            for name, count in counts.items():
+                counted[name] = counted.get(name, 0.0) + count
+                served[name] = served.get(name, 0.0) + count
+
+    def _past_the_router(self, pin: str) -> float:
+        """Probes of this build since the last count, where they are counted."""
+        before, now = self._probed.get(pin, 0.0), self._world.asked.get(pin, 0.0)
+        self._probed[pin] = now
+        return now - before if self._options.counts_probes else 0.0
+
+    def _tag(self, revision: Revision) -> str:
+        """``v2@stable`` where the options speak of a build in that place, else its tag."""
+        placed = f"{revision.tag}@{revision.place}"
+        said = (
+            self._options.error_rate,
+            self._options.latency,
+            self._options.turns_bad,
+            *self._options.counts.values(),
+        )
+        return placed if any(isinstance(each, dict) and placed in each for each in said) else revision.tag
 
     def _newness(self, pin: str, since: float) -> float:
         cold = self._options.cold
@@ -162,8 +210,9 @@ class MemoryMetrics:
         return good * (1 - bad) + turns.error_rate * bad
 
     def _sample(self, role: Role) -> Sample:
-        tag, exact = self._world.state.places[role].tag, self._world.state.counted[role]
-        counters = {name: float(math.floor(count + 1e-6)) for name, count in exact.items()}
+        tag, exact = self._tag(self._world.state.places[role]), self._world.state.counted[role]
+        more = dict.fromkeys(self._options.counts, 0.0)
+        counters = {name: float(math.floor(count + 1e-6)) for name, count in (more | exact).items()}
         requests = int(counters["requests"])
         histograms = {
             "latency": self._latency.histogram(role, requests, _of(self._options.latency, tag, LATENCY_SECONDS)),
@@ -171,8 +220,16 @@ class MemoryMetrics:
         }
         if self._options.bounds:
             histograms = {name: _coarser(one, self._options.bounds) for name, one in histograms.items()}
-        whole = Sample(self._clock.now(), counters, histograms)
+        histograms |= {
+            name: self._values[name].histogram(role, requests, _of(told, tag, 1.0))
+            for name, told in self._options.values.items()
+        }
+        gauges = {name: self._gauge(told, tag) for name, told in self._options.gauges.items()}
+        whole = Sample(self._clock.now(), counters, histograms, gauges=gauges)
         return replace(whole, replicas=_parts(whole, tag, self._options.replicas.get(tag, 0)))
+
+    def _gauge(self, told: PerTag | tuple[float, ...], tag: str) -> float:
+        return told[int(self._clock.now()) % len(told)] if isinstance(told, tuple) else _of(told, tag, 0.0)
 
 
 def _coarser(histogram: Histogram, bounds: tuple[float, ...]) -> Histogram:

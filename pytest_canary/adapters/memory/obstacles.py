@@ -11,7 +11,19 @@ from pytest_canary.errors import AdapterError
 from pytest_canary.ports import Clock
 
 PlatformAct = Literal[
-    "start", "stop", "stable", "resolve", "deploy", "scale", "ready", "address", "model", "promote", "remove"
+    "start",
+    "stop",
+    "stable",
+    "resolve",
+    "deploy",
+    "scale",
+    "grow",
+    "ready",
+    "hurt",
+    "address",
+    "model",
+    "promote",
+    "remove",
 ]
 RouterAct = Literal["start", "stop", "address", "attach", "detach", "weights", "set_weights", "in_flight", "mirror"]
 

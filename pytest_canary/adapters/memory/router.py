@@ -69,7 +69,7 @@ class MemoryRouter:
             self._world.count()
             state = self._world.state
             held = state.places.get(role)
-            if held is not None and held.pin == revision.pin:
+            if held is not None and held.key == revision.key:
                 return
             state.places[role] = revision
             state.shares.setdefault(role, 0.0)

@@ -64,8 +64,12 @@ class MemoryWorld:
         """Who counts; asked to do so before the traffic changes."""
         self.served: dict[str, Counts] = {}
         """Pin -> what its builds have answered since this process began, in whatever role."""
+        self.asked: dict[str, float] = {}
+        """Pin -> requests that went straight to it, past the router."""
         self.model_of: Callable[[Revision], str | None] = lambda revision: revision.change.model
         """Which model version a build serves; the platform says."""
+        self.gone: Callable[[Revision], bool] = lambda _: False
+        """Whether no copy of a build is there to be asked; the platform says."""
         self._store: Path | None = None
         self._log: Path | None = None
 

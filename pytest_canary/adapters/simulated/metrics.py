@@ -10,8 +10,9 @@ from threading import RLock
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from pytest_canary.adapters.simulated.more import More
 from pytest_canary.errors import AdapterError, SourceUnavailable
-from pytest_canary.ports import Fact, Histogram, Role, Router, Sample, Shared
+from pytest_canary.ports import Asked, Fact, Histogram, Role, Router, Sample, Shared
 
 TRAFFIC = "traffic"
 """The handle of the router whose weights are followed."""
@@ -30,6 +31,8 @@ class SimulatedCanary(BaseModel):
     """So many times the error rate of the others; not used where ``error_rate`` is given."""
     latency_x: float = Field(default=1.0, gt=0)
     """So many times the latency of the others."""
+    times: dict[str, float] = Field(default_factory=dict)
+    """Name of a count, value or gauge -> so many times that of the others: ``{refusals: 3, output_tokens: 1.5}``."""
 
 
 class SimulatedOptions(BaseModel):
@@ -45,6 +48,12 @@ class SimulatedOptions(BaseModel):
     """Median, seconds."""
     sigma: float = Field(default=0.5, gt=0)
     """Standard deviation of the logarithm of the latency."""
+    counts: dict[str, float] = Field(default_factory=dict)
+    """More counters, and how much one request adds on average: ``{refusals: 0.01, output_tokens: 300}``."""
+    values: dict[str, float] = Field(default_factory=dict)
+    """More histograms, and the mean of their values, one a request."""
+    gauges: dict[str, float] = Field(default_factory=dict)
+    """Gauges, and what they show on average."""
     seed: int = Field(default=0, ge=0)
     canary: SimulatedCanary = SimulatedCanary()
 
@@ -62,6 +71,8 @@ class Tally:
         self._mean = median * math.exp(options.sigma**2 / 2)
         # One stream of chance for each role: what one of them does leaves the others as they were.
         self._chance = np.random.default_rng([options.seed, list(Role).index(role)])
+        more = np.random.default_rng([options.seed, list(Role).index(role), 1])
+        self._more = More(options.counts, options.values, options.gauges, canary.times, more)
         self._requests = self._errors = 0
         self._counts = np.zeros(len(BOUNDS) + 1, dtype=np.int64)
 
@@ -71,18 +82,21 @@ class Tally:
         self._requests += requests
         self._errors += int(self._chance.binomial(requests, self._error_rate))
         self._counts += self._chance.multinomial(requests, self._shares)
+        self._more.add(requests)
 
     def sample(self, at: float) -> Sample:
         """All that was counted until ``at``."""
         counters = {"requests": float(self._requests), "errors": float(self._errors), "client_errors": 0.0}
         latency = Histogram(BOUNDS, tuple(self._counts.astype(float).tolist()), self._requests * self._mean)
-        return Sample(at, counters, {"latency": latency})
+        more = self._more
+        return Sample(at, counters | more.counters, {"latency": latency} | more.histograms, gauges=more.gauges())
 
 
 class SimulatedMetrics:
     """:class:`~pytest_canary.ports.MetricSource` that makes up what it counts, in the shares that the router tells."""
 
     Options = SimulatedOptions
+    interval_seconds = 0.0
 
     def __init__(self, options: SimulatedOptions, shared: Shared) -> None:
         self._options, self._shared = options, shared
@@ -110,6 +124,14 @@ class SimulatedMetrics:
 
     def stop(self) -> None:
         """Nothing: what was counted stays."""
+
+    def explain(self, role: Role) -> Mapping[str, Asked]:
+        """As the port has it: nobody is asked."""
+        del role
+        names = ("counters.requests", "counters.errors", "counters.client_errors", "histograms.latency")
+        options, more = self._options, [("counters", "counts"), ("histograms", "values"), ("gauges", "gauges")]
+        own = [f"{kind}.{name}" for kind, told in more for name in getattr(options, told)]
+        return dict.fromkeys([*names, *own], Asked("", by="the simulated metrics"))
 
     def poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
         router: Router | None = self._shared.handles.get(TRAFFIC)

@@ -1,0 +1,62 @@
+"""The gates that test files declare, read without running them: ``@pytest.mark.gate(...)`` and ``stage.check(...)``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SIZE_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One gate as it stands in a test file; ``written`` is false where only running the file would tell it."""
+
+    where: str
+    metric: str = ""
+    options: Mapping[str, Any] | None = None
+
+    @property
+    def written(self) -> bool:
+        """Whether metric and limits stand there as plain values."""
+        return self.options is not None
+
+
+def declared_in(folder: Path) -> list[Declared]:
+    """What the test files of ``folder`` declare, by file and line; a file that is no Python declares nothing."""
+    found = list[Declared]()
+    for path in sorted({*folder.rglob("test_*.py"), *folder.rglob("*_test.py")}):
+        try:
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= SIZE_LIMIT else ""
+            tree = ast.parse(text)
+        except (OSError, ValueError, SyntaxError, RecursionError):
+            continue  # pytest will say so
+        found += _declared(tree, path.relative_to(folder).as_posix())
+    return found
+
+
+def _declared(tree: ast.Module, name: str) -> Iterator[Declared]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _declares(node.func)]
+    for call in sorted(calls, key=lambda call: call.lineno):
+        where = f"{name}:{call.lineno}"
+        try:
+            (metric,) = (ast.literal_eval(one) for one in call.args)
+            options = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords if one.arg}
+        except ValueError:
+            yield Declared(where)
+            continue
+        whole = isinstance(metric, str) and all(one.arg for one in call.keywords)
+        yield Declared(where, str(metric), options) if whole else Declared(where)
+
+
+def _declares(called: ast.expr) -> bool:
+    """Whether it is ``pytest.mark.gate`` or ``stage.check``."""
+    if not isinstance(called, ast.Attribute):
+        return False
+    of = called.value
+    if called.attr == "gate":
+        return isinstance(of, ast.Attribute) and of.attr == "mark"
+    return called.attr == "check" and isinstance(of, ast.Name) and of.id == "stage"
