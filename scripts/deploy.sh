@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The interface of the deploy script this replaces: `scripts/deploy.sh IMAGE`, with the same variables
 # (STAGES, STAGE_HOLD_S, ERROR_RATE_REGRESSION, P99_REGRESSION, WARMUP_S, MIN_REQUESTS, GATEWAY_NAMESPACE,
-# BASELINE_REVISION, PROM_BASE), which rollouts/inference_gateway/rollout.yaml reads in its production target.
+# BASELINE_REVISION, PROM_BASE), which rollouts/inference_gateway/rollout.yaml reads in its production target, and
+# GUARD_IMAGE, where nodes pull from a mirror.  What must be there: docs/kubernetes.md.
 #   scripts/deploy.sh IMAGE --canary-set decide=threshold   decides as the old script did, by comparing two numbers;
 #       with `--canary-set gates.error_rate.catastrophe=false` (and client_error_rate) nothing stops a build earlier
 #   TARGET=local scripts/deploy.sh inference-gateway:v2     rehearses on this machine
