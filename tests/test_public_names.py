@@ -19,18 +19,22 @@ import pytest_canary
 from pytest_canary import errors, hookspecs, outcome, ports
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("httpx", "kubernetes", "numpy", "prometheus_api_client", "pydantic", "tenacity", "yaml")
+HEAVY = ("httpx", "kubernetes", "numpy", "prometheus_api_client", "prometheus_client", "pydantic", "tenacity", "yaml")
 
 PROMISED = {
     "what the fixtures hand to a test": "BaselineView CanaryView RolloutView Side StageView Warmed Plan Stage",
-    "what the event hooks are told": "By Counted Cut Drained End Outcome Row Status Verdict",
-    "what an adapter implements": "Adapter Clock Ledger MetricSource Platform Probe Router Users World",
+    "what the event hooks are told": "By Counted Cut Drained End Outcome Pinned Row Status Verdict",
+    "what an adapter implements": (
+        "Adapter Clock Explains Ledger MetricSource NamesModels Platform Probe Probes Router Users World"
+    ),
     "what an adapter is given and gives": (
-        "Answer Change Fact Histogram Prompt Readiness Revision Role Sample Seen Shared Weights"
+        "Answer Asked Change Fact Fault Histogram Probed Prompt Readiness Replicas Revision Role Sample Seen Shared "
+        "Weights"
     ),
     "what can go wrong": (
-        "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError Missing ModelMismatch "
-        "NoData NotRestored NotStarted PlanError SmokeFailed SourceUnavailable SpecError SplitNotSeen UsageError"
+        "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError Lost Missing "
+        "ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed SourceUnavailable SpecError "
+        "SplitNotSeen UsageError"
     ),
     "fakes to test gates and adapters with": (
         "MemoryLedger MemoryMetrics MemoryPlatform MemoryProbe MemoryRouter MemoryUsers MemoryWorld "

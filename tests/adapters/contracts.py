@@ -20,6 +20,7 @@ from pytest_canary.ports import (
     Change,
     Clock,
     Fact,
+    Fault,
     Ledger,
     MetricSource,
     Platform,
@@ -495,6 +496,16 @@ class MetricSourceContract(Benched):
 
         assert set(source.poll(BOTH)) == set(BOTH)
 
+    def test_it_explains_every_number_that_it_tells(self, world: tuple[Router, MetricSource]) -> None:
+        """`pytest-canary check` prints how each is learnt; a number that nobody can explain is a number of nobody."""
+        source = world[1]
+        asked = source.explain(Role.BASELINE)
+        sample = source.poll([Role.BASELINE])[Role.BASELINE]
+        kinds = {"counters": sample.counters, "histograms": sample.histograms, "gauges": sample.gauges}
+
+        assert {f"{kind}.{name}" for kind, told in kinds.items() for name in told} <= asked.keys()
+        assert all(one.by for one in asked.values())
+
     def test_a_source_that_does_not_answer_says_so(self, bench: Bench) -> None:
         """No data is not zero errors."""
         with pytest.raises(SourceUnavailable):
@@ -567,7 +578,7 @@ class ProbeContract:
     """Asks one build directly."""
 
     prompt = Prompt(body={"messages": [{"role": "user", "content": "The capital of France?"}]}, expect="Paris")
-    stream = Prompt(body={**prompt.body, "stream": True}, stream=True)
+    stream = Prompt(body={**prompt.body, "stream": True, "stream_options": {"include_usage": True}}, stream=True)
     health = Prompt(path="/health", method="GET")
 
     @pytest.fixture
@@ -601,9 +612,29 @@ class ProbeContract:
         assert answer.ttft_seconds is not None
         assert 0 <= answer.ttft_seconds <= answer.seconds
 
+    def test_a_stream_has_times_between_its_tokens(self, probe: Probe, address: str) -> None:
+        """The mean is no longer than the longest, and all fit between the first token and the end."""
+        answer = probe.ask(address, self.stream)
+
+        assert answer.gap_mean_seconds is not None
+        assert answer.gap_longest_seconds is not None
+        assert 0 <= answer.gap_mean_seconds <= answer.gap_longest_seconds + 1e-9
+        assert answer.gap_longest_seconds <= answer.seconds - (answer.ttft_seconds or 0.0) + 1e-9
+
+    def test_tokens_are_counted_where_the_answer_says_them(self, probe: Probe, address: str) -> None:
+        """In both directions, streamed or not; and how it ended."""
+        for prompt in (self.prompt, self.stream):
+            answer = probe.ask(address, prompt)
+
+            assert (answer.tokens or 0) > 0
+            assert (answer.prompt_tokens or 0) > 0
+            assert (answer.finish, answer.refusal, answer.fault) == ("stop", None, None)
+
     def test_a_whole_answer_has_none(self, probe: Probe, address: str) -> None:
         """It would be a number without a meaning."""
-        assert probe.ask(address, self.prompt).ttft_seconds is None
+        answer = probe.ask(address, self.prompt)
+
+        assert (answer.ttft_seconds, answer.gap_mean_seconds, answer.gap_longest_seconds) == (None, None, None)
 
     def test_health_is_asked_like_everything_else(self, probe: Probe, address: str) -> None:
         """Smoke begins with it."""
@@ -616,6 +647,7 @@ class ProbeContract:
         answer = probe.ask(nowhere, self.prompt)
 
         assert answer.status == 0
+        assert answer.fault is Fault.NO_ANSWER
         assert answer.error
         assert "\n" not in answer.error
 
@@ -668,8 +700,10 @@ class LedgerContract:
     def test_a_second_run_is_refused_and_told_who_holds_it(self, ledger: Ledger) -> None:
         """Two runs of one rollout cannot overlap."""
         ledger.acquire("run-1")
-        with pytest.raises(Busy, match="run-1"):
+        with pytest.raises(Busy, match="run-1") as busy:
             self.other(ledger).acquire("run-2")
+
+        assert busy.value.run == "run-1"
 
     def test_holding_it_again_is_holding_it(self, ledger: Ledger) -> None:
         """For the same run."""

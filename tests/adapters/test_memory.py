@@ -123,7 +123,15 @@ class TestMemoryProbe(ProbeContract):
         """`probe: {memory: {bad: {v1: out of memory}}}`."""
         answer = made("probe", shared, {"bad": {"v1": "out of memory"}}).ask("memory://v1", Prompt())
 
-        assert (answer.status, answer.error) == (500, "out of memory")
+        assert (answer.status, answer.error, answer.fault) == (500, "out of memory", "status")
+
+    def test_a_cold_build_gets_faster_with_every_answer(self, shared):
+        """`probe: {memory: {cold: {v1: {answers: 4, slowdown: 3}}}}`; health is always fast."""
+        cold = made("probe", shared, {"cold": {"v1": {"answers": 4, "slowdown": 3}}})
+        cold.ask("memory://v1", Prompt("/health", method="GET"))
+        took = [cold.ask("memory://v1", Prompt()).seconds for _ in range(6)]
+
+        assert took == pytest.approx([0.06, 0.05, 0.04, 0.03, 0.02, 0.02])
 
     def test_it_tells_the_model_that_the_platform_tells(self, probe, address):
         """Warm-up looks at it."""

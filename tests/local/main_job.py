@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,13 +41,43 @@ def watched(folder: Path) -> Iterator[Site]:
     assert not left, "processes were left behind"
 
 
-def killed(site: Site, **settings: Any) -> str:
-    """Kill -9 a run whose canary has half of the users; return where they ask."""
+def killed(site: Site, *, guard: bool = False, before: Callable[[str], object] = str, **settings: Any) -> str:
+    """Kill -9 a run whose canary has half of the users, and its guard, unless that is to live; where users ask.
+
+    ``before`` is called with what the run has said, just before it dies.
+    """
     process = site.start(**{**HASTY, **ENDLESS, **settings})
     said = site.wait_for("ramp[50%]", process)
+    watching = guard_of(site)
+    before(said)
+    if not guard:
+        os.kill(watching, signal.SIGSTOP)  # one that dies is replaced as long as the run lives
     process.kill()
     process.communicate()
+    if not guard:
+        os.kill(watching, signal.SIGKILL)
     return address_in(said)
+
+
+def guard_of(site: Site) -> int:
+    """The pid of the guard of the run that is under way; 0 while there is none."""
+    return next((pid for pid in site.alive() if b"pytest_canary.command\0guard" in command_of(pid)), 0)
+
+
+def command_of(pid: int) -> bytes:
+    """The words that started a process; nothing when it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def until_gone(site: Site, patience_seconds: float = 30.0) -> None:
+    """Wait until none of the site's processes is left."""
+    until = time.monotonic() + patience_seconds
+    while site.alive():
+        assert time.monotonic() < until, [command_of(pid) for pid in site.alive()]
+        time.sleep(0.05)
 
 
 def address_in(said: str) -> str:
@@ -60,7 +91,7 @@ def serving(site: Site) -> dict[str, int]:
     """The pids of the builds that run, by the name of the build."""
     found = {}
     for pid in site.alive():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        words = command_of(pid).decode().split("\0")
         if "pytest_canary.demo" in words:
             found[words[words.index("--build") + 1]] = pid
     return found
@@ -68,7 +99,7 @@ def serving(site: Site) -> dict[str, int]:
 
 def envoy_of(site: Site) -> int:
     """The pid of the site's Envoy."""
-    return next(pid for pid in site.alive() if b"/envoy/_bin/envoy" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return next(pid for pid in site.alive() if b"/envoy/_bin/envoy" in command_of(pid))
 
 
 def assert_lines_stand_alone(out: str) -> None:
@@ -106,7 +137,7 @@ class Asking:
 
     def __init__(self, address: str) -> None:
         self.builds, self.lost = Counter[str](), list[str]()
-        self._address, self._over = address, threading.Event()
+        self.address, self._over = address, threading.Event()
         self._thread = threading.Thread(target=self._ask, name="asking")
 
     def __enter__(self) -> Self:
@@ -120,7 +151,7 @@ class Asking:
     def _ask(self) -> None:
         while not self._over.wait(0.02):
             try:
-                self.builds[httpx.get(f"{self._address}/health", timeout=ANSWERED).json()["build"]] += 1
+                self.builds[httpx.get(f"{self.address}/health", timeout=ANSWERED).json()["build"]] += 1
             except (httpx.HTTPError, ValueError) as error:
                 self.lost.append(repr(error))
 

@@ -38,23 +38,23 @@ class Ended:
 class Site:
     """A folder with the example in it, whose processes can be told from all others."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.name = folder, uuid.uuid4().hex
-        shutil.copytree(ROOT / "rollouts", folder / "rollouts", ignore=shutil.ignore_patterns("__pycache__"))
+    def __init__(self, folder: Path, rollouts: Path = ROOT / "rollouts", service: str = "inference-gateway") -> None:
+        self.folder, self.name, self.more, self.service = folder, uuid.uuid4().hex, dict[str, str](), service
+        shutil.copytree(rollouts, folder / "rollouts", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "pytest.ini").write_text("[pytest]\njunit_logging = system-out\nfilterwarnings = error\n")
         self.junit, self.json = folder / "out" / "rollout.xml", folder / "out" / "report.json"
 
     @property
     def env(self) -> dict[str, str]:
         """What every process of this site inherits."""
-        return {**os.environ, "REHEARSAL": self.name, "PYTEST_ADDOPTS": ""}
+        return {**os.environ, "REHEARSAL": self.name, "PYTEST_ADDOPTS": "", **self.more}
 
     def command(self, *args: str, build: str = "v2", quick: bool = True, **settings: str) -> list[str]:
         """The words of one run."""
         given = {**(QUICK if quick else {}), **{key.replace("__", "."): value for key, value in settings.items()}}
         sets = [f"--canary-set={key}={value}" for key, value in given.items()]
         files = [f"--junitxml={self.junit}", f"--canary-report={self.json}"]
-        return [sys.executable, "-m", "pytest", *QUIET, "rollouts/", f"--image=inference-gateway:{build}", *files,
+        return [sys.executable, "-m", "pytest", *QUIET, "rollouts/", f"--image={self.service}:{build}", *files,
                 *sets, *args]  # fmt: skip
 
     def run(self, *args: str, build: str = "v2", quick: bool = True, **settings: str) -> Ended:
@@ -69,9 +69,9 @@ class Site:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, cwd=self.folder, env=self.env, text=True, start_new_session=True, **pipes)
 
-    def ended(self, process: subprocess.Popen[str]) -> Ended:
+    def ended(self, process: subprocess.Popen[str], seconds: float = 240) -> Ended:
         """Wait for a run and read what it left."""
-        out = process.communicate(timeout=150)[0]
+        out = process.communicate(timeout=seconds)[0]
         return self.read(process.returncode, out)
 
     def read(self, exit_code: int, out: str) -> Ended:
@@ -86,11 +86,11 @@ class Site:
                 ended.texts[name] = " ".join([str(mark.get("message")) for mark in marks] + list(case.itertext()))
         return ended
 
-    def canary(self, *words: str) -> tuple[int, str]:
+    def canary(self, *words: str, seconds: float = 60) -> tuple[int, str]:
         """Type `pytest-canary ...`."""
         done = subprocess.run(
-            [sys.executable, "-m", "pytest_canary.command", *words],
-            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60, check=False,
+            [sys.executable, "-m", "pytest_canary.command", *words, *QUIET],
+            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 

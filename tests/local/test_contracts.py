@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,7 @@ from pytest_canary.adapters.envoy.machine import find_binary
 from pytest_canary.adapters.http import HttpProbe
 from pytest_canary.adapters.load import HttpUsers
 from pytest_canary.adapters.local import LocalPlatform
+from pytest_canary.adapters.scrape import ScrapeMetrics
 from pytest_canary.demo.requests import MODEL
 from tests.adapters.contracts import (
     MetricSourceContract,
@@ -25,6 +29,7 @@ from tests.adapters.contracts import (
 from tests.local.servers import demo, plain, request, serving
 
 ROOT = Path(__file__).parents[2]
+CHAT = json.dumps({"messages": [{"role": "user", "content": "The capital of France?"}], "stream": True})
 PROMPTS = ROOT / "rollouts" / "inference_gateway" / "prompts.jsonl"
 needs_envoy = pytest.mark.skipif(find_binary(None) is None, reason="Envoy is not installed")
 
@@ -100,6 +105,52 @@ class TestEnvoyMetrics(MetricSourceContract):
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"{}"
         connection.close()
+
+
+@pytest.fixture(scope="class")
+def gateways(request):
+    """Two demo gateways, which count themselves."""
+    with demo("v1") as stable, demo("v2") as canary:
+        request.cls.places = (stable.address, canary.address)
+        yield
+
+
+@needs_envoy
+@pytest.mark.usefixtures("gateways")
+class TestScrapeMetrics(MetricSourceContract):
+    """The counts are the builds' own, at the addresses that the router tells."""
+
+    histograms = ("latency", "ttft")
+
+    def connect(self, shared):
+        """With a router that tells where it sends to."""
+        router = EnvoyRouter.connect(EnvoyRouter.Options(), shared)
+        source = ScrapeMetrics.connect(ScrapeMetrics.Options(), shared)
+        router.start()
+        source.start()
+        return router, source
+
+    def silent(self, shared):
+        """Nobody is there."""
+        roles = {role: [f"http://127.0.0.1:{port}"] for role, port in (("baseline", 9), ("canary", 10))}
+        return ScrapeMetrics.connect(ScrapeMetrics.Options(roles=roles), shared)
+
+    def addresses(self):
+        """They answer chats."""
+        return self.places
+
+    def ask(self, router, bench, requests):
+        """Streams, ten at once."""
+        del bench
+        place, headers = urlsplit(router.address()).netloc, {"Content-Type": "application/json"}
+
+        def one(_: int) -> bytes:
+            with closing(http.client.HTTPConnection(place, timeout=20)) as connection:
+                connection.request("POST", "/v1/chat/completions", CHAT, headers)
+                return connection.getresponse().read()
+
+        with ThreadPoolExecutor(10) as pool:
+            assert all(b"[DONE]" in answer for answer in pool.map(one, range(requests)))
 
 
 class TestHttpUsers(UsersContract):

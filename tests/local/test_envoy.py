@@ -473,6 +473,22 @@ def test_another_object_takes_hold_and_stop_leaves_nothing(own):
     assert not sockets.exists()
 
 
+def test_where_each_role_is_scraped_is_told_as_long_as_there_is_the_role(own, builds):
+    """A source that counts by labels knows the builds of one machine by nothing else."""
+    places = {
+        role: {"instance": build.address.removeprefix("http://")}
+        for role, build in zip((Role.BASELINE, Role.CANARY), builds, strict=True)
+    }
+    assert own.shared.labels == places
+    second = World(own.shared.state, facts=own.facts)
+    second.router.recover(own.facts)
+    second.router.start()
+    assert second.shared.labels == places
+    own.split(0.0)
+    own.router.detach(Role.CANARY)
+    assert own.shared.labels == {Role.BASELINE: places[Role.BASELINE]}
+
+
 def test_two_objects_that_change_weights_do_not_lose_a_change(own):
     """The guard and a run may meet; each change is made on top of the other's."""
     second = World(own.shared.state, facts=own.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,10 +22,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pytest_canary.adapters.load import HttpUsers
+from pytest_canary.adapters.load.client import Pool, call, endpoint
+from pytest_canary.adapters.load.generator import Generator
 from pytest_canary.adapters.load.quantiles import Quantiles
 from pytest_canary.adapters.load.schedule import schedule
 from pytest_canary.errors import AdapterError, SpecError
-from pytest_canary.ports import Seen, Shared
+from pytest_canary.ports import Prompt, Seen, Shared
 from pytest_canary.prompts import read_prompts
 from tests.local.servers import DONE, LAST_CHUNK, STREAM, chunk, demo, plain, request, said, serving
 
@@ -107,8 +111,8 @@ def test_counts_add_up_and_the_builds_errors_are_its_own(users):
     assert adds_up(seen)
     assert seen.failed > 5
     assert seen.dropped == 0
-    assert 0.02 <= seen.p50_seconds <= seen.p99_seconds <= 3
-    assert 0 < seen.lag_p99_seconds < 0.2
+    assert 0.02 <= seen.p50_seconds <= seen.p99_seconds <= 30
+    assert 0 < seen.lag_p99_seconds < 5
     assert some.seen() == some.leave() == seen
 
 
@@ -220,6 +224,30 @@ def test_the_generators_own_lag_is_told(users):
     assert seen.answered == seen.sent
 
 
+def test_more_requests_than_the_machine_can_hold_stay_away_and_are_told(tmp_path):
+    """A generator that ran out of files would die, and leave a rollout without users and without a word about it."""
+
+    def stall(connection):
+        while request(connection):
+            time.sleep(0.5)
+            connection.sendall(plain(b"{}"))
+
+    async def some(address) -> dict[str, Any]:
+        host, port = endpoint(address)
+        plan = schedule(200, "constant", 1, 1)
+        generator = Generator(Pool(host, port), [call(Prompt(path="/", body={}), host)], plan, 10.0, most=20)
+        asyncio.get_running_loop().call_later(1.5, generator.leave)
+        await generator.run(tmp_path / "load.json", lambda: True)
+        return json.loads((tmp_path / "load.json").read_text())
+
+    with serving(stall) as address:
+        seen = Seen(**asyncio.run(some(address)))
+    assert adds_up(seen)
+    assert seen.dropped == 0
+    assert 20 <= seen.sent <= 100
+    assert seen.unsent > 2 * seen.sent
+
+
 def test_leaving_waits_for_the_answers_that_are_due(users):
     """What is under way when the run ends is a user's request like any other."""
 
@@ -301,7 +329,8 @@ def test_before_they_enter_users_have_seen_nothing(users, tmp_path):
     [
         ("", "holds no prompt"),
         ("{", "prompts.jsonl:2: is not JSON"),
-        ("[]", "prompts.jsonl:2: found '[]', expected an object"),
+        ("[]", "holds no prompt"),
+        ("[5]", "prompts.jsonl:2: found '5', expected an object"),
         ('{"bodi": {}}', "prompts.jsonl:2: found key 'bodi'"),
         ('{"body": "hello"}', "prompts.jsonl:2: body: expected an object"),
     ],

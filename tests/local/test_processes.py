@@ -245,6 +245,24 @@ def test_another_object_takes_hold_of_what_still_runs(world, tmp_path):
     assert all(map(gone, pids))
 
 
+def test_where_builds_listen_stands_in_a_file_that_prometheus_reads(world, tmp_path):
+    """Their ports are new each time, and a Prometheus on this machine has to find them."""
+    stable, canary = world.run("v1"), world.run("v2")
+
+    def listed(platform):
+        groups = json.loads((platform.shared.state / "targets.json").read_text())
+        return {group["labels"]["build"]: f"http://{group['targets'][0]}" for group in groups}
+
+    where = {"v1": world.platform.address(stable), "v2": world.platform.address(canary)}
+    assert listed(world) == where
+    second = World(tmp_path, facts=world.facts)
+    second.platform.recover(world.facts)
+    second.platform.remove(canary)
+    assert listed(second) == {"v1": where["v1"]}
+    second.platform.stop()
+    assert listed(second) == {}
+
+
 def test_a_reused_pid_is_not_ours(tmp_path):
     """A pid file may outlive its process, and the number belongs to somebody else now."""
     mine = look(os.getpid())
@@ -385,6 +403,14 @@ def test_an_image_that_names_no_build_is_not_found(tmp_path, options, said):
     """Told before anything is deployed."""
     with pytest.raises(ImageNotFound, match=said):
         World(tmp_path, **options).resolve("v22")
+
+
+def test_an_image_without_a_tag_is_not_taken_for_the_latest(tmp_path):
+    """`--image=v2` would start the build `latest` under the name v2."""
+    world = World(tmp_path)
+    with pytest.raises(ImageNotFound, match=r"v2: found no tag, .* type --image=svc:v2, or :latest"):
+        world.platform.resolve("v2", Change())
+    assert world.platform.resolve("svc:latest", Change()).tag == "latest"
 
 
 def test_a_pattern_of_builds_lets_its_tags_in(tmp_path):

@@ -1,14 +1,20 @@
 """Promise 10: two runs of one rollout cannot overlap."""
 
+import time
+
 from tests.promises.test_5_whatever_ends_the_session import GATE, finish, start
+
+UNTIL_DONE = "any(MARK.with_name('done').exists() or time.sleep(0.1) for _ in range(600))"
+"""Holds the rollout as long as the other run takes, and no longer than a minute."""
 
 
 def test_a_second_run_is_refused_while_the_first_holds(project):
     """It says who holds the rollout, and touches nothing."""
-    project.write(test_own=GATE.format(body="time.sleep(3)"))
+    project.write(test_own=GATE.format(body=UNTIL_DONE))
     process = start(project)
     before = project.log.read_text()
     second = project.run(process=True)
+    (project.pytester.path / "rollouts/gateway/done").touch()
     first = finish(project, process)
 
     assert second.exit == 4
@@ -32,3 +38,16 @@ def test_the_same_rollout_in_another_target_is_another_rollout(project):
 
     assert second.exit == 1
     assert first.exit == 0
+
+
+def test_two_runs_of_one_second_in_one_process_leave_two_recordings(project, monkeypatch):
+    """Written into one file, the second would be read as the first."""
+    project.write()
+    began = time.time()
+    monkeypatch.setattr(time, "time", lambda: began)
+    for image in ("gateway:v2", "gateway:v2-errors"):
+        project.run(image=image)
+    found = sorted((project.pytester.path / ".pytest_canary").rglob("recordings/*.jsonl"))
+
+    assert len(found) == 2
+    assert [path.read_text().count('"line":"header"') for path in found] == [1, 1]

@@ -61,12 +61,35 @@ def test_1_means_not_started_too(project, platform, image, reason):
     assert set(run.shifts) <= {0.0}
 
 
+def test_a_wrong_tag_is_told_by_its_step_and_in_the_report_and_not_again(project):
+    """Nobody reads one long sentence five times; JUnit has it in every row that needs it."""
+    run = project.write().run(image="gateway:missing")
+    # The line that begins with FAILED is pytest's own; where the variable CI is set it is told whole.
+    ours = [each for each in run.out.splitlines() if not each.startswith("FAILED ")]
+    told = [each for each in ours if "no build with the tag" in each]
+
+    assert [each.split()[:3] for each in told] == [["canary", "verify", "image"], ["why", "gateway:missing:", "no"]]
+    assert "not started on memory: verify image failed\n" in run.out
+    assert "FAILED rollouts/gateway/rollout.yaml::verify image" in run.out
+    assert "no build with the tag 'missing'" in run.messages["rollback"]
+
+
 def test_4_means_usage(project):
     """An unknown target."""
     run = project.write().run("--canary-target=nowhere")
 
     assert run.exit == 4
     assert "memory" in run.out
+
+
+def test_4_means_an_image_that_fits_several_rollouts_with_the_commands_to_choose_one(project):
+    """They name the target and what was set, as typed."""
+    project.write().write(folder="rollouts/other")
+    run = project.run("--canary-target=memory", "--canary-set", "hold=9s")
+
+    assert run.exit == 4
+    more = "--image=gateway:v2 --canary-target=memory --canary-set hold=9s"
+    assert f"pytest rollouts/gateway/ {more}; pytest rollouts/other/ {more}" in run.out
 
 
 def test_5_means_nothing_collected(project):

@@ -98,6 +98,9 @@ def test_a_good_build_is_baked_and_promoted(project):
 
     assert run.exit == 0
     assert run.rows["bake::error_rate"] == "passed"
+    assert [name for name in run.rows if name.startswith("bake::")] == ["bake::error_rate", "bake::latency_p99"]
+    assert run.out.count("bake::") == 2
+    assert "hold[100%] 10 s, bake 30 s, promote" in " ".join(run.out.split())
 
 
 def test_a_build_that_turns_bad_after_the_last_stage_is_stopped_by_the_bake(project):
@@ -108,5 +111,6 @@ def test_a_build_that_turns_bad_after_the_last_stage_is_stopped_by_the_bake(proj
 
     assert run.exit == 1
     assert run.rows["bake::error_rate"] == "failed"
+    assert "rolled back on memory: bake::error_rate failed\n" in run.out
     assert run.shifts[-1] == 0.0
     assert not run.did("promote")

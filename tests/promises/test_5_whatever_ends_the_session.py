@@ -69,6 +69,28 @@ def test_a_signal_rolls_back_and_exits_with_2(project, name):
     assert "test_own[25%]" in run.rows
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_who_ends_the_wait_for_a_canary_is_not_told_to_mend_the_build(project, name):
+    """Nothing was said against it: the same command ships it after all."""
+    project.write(clock="system", platform="not_ready: [v2]")
+    (project.pytester.path / "conftest.py").write_text(
+        "import os, signal, threading\n"
+        "def pytest_canary_row(row):\n"
+        "    if row.name == 'verify image':\n"
+        f"        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.{name})).start()\n"
+    )
+    run = project.run("--canary-target=memory", "--canary-set", "hold=9s", process=True)
+
+    assert run.exit == 2, run.out
+    assert "mend the build" not in run.out
+    assert "mend what is named" not in run.out
+    assert "ready_timeout" not in run.out
+    assert (
+        "nobody has to act now; to ship it after all: "
+        "pytest rollouts/gateway --image=gateway:v2 --canary-target=memory --canary-set hold=9s\n"
+    ) in run.out
+
+
 @pytest.mark.parametrize("swallow", ["Exception", "BaseException"])
 def test_a_gate_that_swallows_the_signal_does_not_save_the_canary(project, swallow):
     """Retry loops catch everything."""

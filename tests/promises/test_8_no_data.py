@@ -27,6 +27,16 @@ def test_a_source_that_comes_back_in_time_costs_nothing(project):
     assert run.exit == 0
 
 
+def test_a_source_that_falls_silent_in_the_last_hold_promotes_nothing(project):
+    """All that was asked for had been counted by then; what came after it nobody knows."""
+    last = {"[5, 25, 50, 100]": "[100]", "hold: 10s": "hold: 60s"}
+    run = project.write(metrics="outage: {after: 40, for: 100000}", replace=last).run()
+
+    assert run.exit == 1
+    assert not run.did("promote")
+    assert "deadline of 120 s reached: the metrics are out" in run.messages["hold[100%]"]
+
+
 def test_a_number_that_nobody_counts_fails_a_custom_gate(project):
     """`stage.canary.rate('refusals')` where no refusals are counted must not read as 0."""
     run = project.write(test_own="def test_own(stage): assert stage.canary.rate('refusals') <= 0.02").run()
@@ -50,3 +60,20 @@ def test_too_little_traffic_for_a_baseline_is_said(project):
 
     assert run.exit == 1
     assert "too little traffic" in run.messages["baseline"]
+
+
+def test_a_service_that_is_counted_from_its_next_scrape_on_is_waited_for(project):
+    """A series is born with the first request, and nobody knows of it before somebody looks."""
+    run = project.write(metrics="outage: {after: 0, for: 20}").run()
+
+    assert run.exit == 0
+    assert run.rows["baseline"] == "passed"
+
+
+def test_a_source_that_tells_nothing_of_the_stable_build_ends_the_run_before_any_user_meets_the_canary(project):
+    """Half a minute is enough for a scrape; a wrong label never comes."""
+    run = project.write(metrics="outage: {after: 0, for: 100000}").run()
+
+    assert run.exit == 1
+    assert set(run.shifts) == {0.0}
+    assert "the baseline cannot be read: " in run.messages["baseline"]

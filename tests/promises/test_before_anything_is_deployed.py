@@ -39,7 +39,7 @@ def test_a_gate_that_nobody_counts_deploys_nothing(project):
 
     assert run.exit == 1
     assert not run.did("deploy v2")
-    assert "`output_tokens` is empty" in run.messages["deploy"]
+    assert "does not count a histogram `output_tokens`, nor the counter `output_tokens`" in run.messages["deploy"]
 
 
 def test_a_gate_that_can_be_judged_is_deployed(project):

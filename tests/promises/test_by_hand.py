@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from pytest_canary import world as worlds
+from pytest_canary.adapters.ledger import FileLedger
+from pytest_canary.adapters.memory import MemoryPlatform
 from pytest_canary.command import main
 from pytest_canary.command.root import root_of
 from pytest_canary.outcome import End, Outcome
-from pytest_canary.ports import Change, Fact, Revision, Role, Shared
+from pytest_canary.ports import Change, Fact, Readiness, Revision, Role, Shared
 from pytest_canary.report import history
 from pytest_canary.spec import load
 from pytest_canary.steps.deploy import deploy, open_world
@@ -74,7 +76,7 @@ class Site:
     def begun(self, image: str = "gateway:v2", *, keep: bool = False, run: str = "run-1") -> Run:
         """A run that has given its canary a quarter of the traffic."""
         spec = load(self.folder / "rollout.yaml")
-        clock, ledger = worlds.clock_of(spec), worlds.ledger_of(self.state)
+        clock, ledger = worlds.clock_of(spec), FileLedger(self.state)
         ledger.acquire(run)
 
         def note(kind: str, **data: object) -> None:
@@ -119,7 +121,7 @@ class Site:
         shared = Shared(self.service, worlds.clock_of(spec), self.state, self.folder)
         world = worlds.connect(spec, shared)
         for adapter in world.adapters:
-            adapter.recover(worlds.ledger_of(self.state).read())
+            adapter.recover(FileLedger(self.state).read())
         return world
 
     @property
@@ -230,7 +232,7 @@ def test_recover_stops_a_world_that_nobody_keeps(site, typed):
 
     assert code == 0
     assert not site.runs("gateway:v2")
-    assert list(worlds.ledger_of(site.state).read()) == []
+    assert list(FileLedger(site.state).read()) == []
 
 
 @pytest.mark.usefixtures("site")
@@ -260,7 +262,7 @@ def test_a_run_that_was_killed_says_nothing_against_its_build(site, typed):
     typed("recover")
 
     assert history.rejected(site.state, run.canary.pin) is None
-    assert "recovered" in typed("status")[1]
+    assert "not promoted" in typed("status")[1]
 
 
 def test_recover_refuses_while_a_run_is_alive_and_names_it(site, typed):
@@ -290,6 +292,21 @@ def test_a_recovery_that_fails_says_what_a_human_must_look_at(site, typed):
     assert typed("recover")[0] == 0
 
 
+@pytest.mark.parametrize("verb", ["recover", "down"])
+def test_what_a_dead_run_left_is_put_right_while_nobody_counts(site, typed, verb):
+    """Monitoring and the machine of the run may have died of the same thing; users must not stay on the canary."""
+    site.begun(keep=True).kill()
+    file = site.folder / "rollout.yaml"
+    counted = file.read_text()
+    file.write_text(counted.replace("metrics: {memory: {}}", "metrics: {prometheus: {url: 'http://127.0.0.1:9'}}"))
+    code, said = typed(verb)
+    file.write_text(counted)
+
+    assert code == 0, said
+    assert "run run-1 had not ended" in said
+    assert verb == "down" or site.weights == {"baseline": 1.0}
+
+
 # -- down ------------------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +317,7 @@ def test_down_stops_a_kept_world_and_the_next_one_begins_anew(site, typed):
 
     assert code == 0
     assert "stopped gateway:v2" in said
-    assert list(worlds.ledger_of(site.state).read()) == []
+    assert list(FileLedger(site.state).read()) == []
     assert not site.runs("gateway:v2")
     assert typed("down") == (0, "gateway on memory: nothing is serving, there is nothing to stop\n")
 
@@ -350,6 +367,24 @@ def test_status_tells_of_a_run_that_has_not_ended(site, typed):
     assert "pytest-canary recover rollouts/gateway/rollout.yaml --target memory" in said
 
 
+def test_status_names_the_guard_in_the_cluster_until_the_run_has_settled(site, typed):
+    """Who finds a lost run wants to know whether anybody has moved its traffic."""
+    run = site.begun()
+    run.note("guard", job="pytest-canary-gateway-guard", namespace="shop")
+    alive = typed("status")[1]
+    run.kill()
+    dead = typed("status")[1]
+    typed("recover")
+
+    line = "guard: Job pytest-canary-gateway-guard in the cluster; "
+    line += "what it has seen: kubectl -n shop logs job/pytest-canary-gateway-guard"
+    assert "running: run-1" in alive
+    assert "unfinished: run-1" in dead
+    assert line in alive
+    assert line in dead
+    assert "guard" not in typed("status")[1]
+
+
 def test_status_tells_what_serves_and_how_the_last_one_ended(site, typed):
     """A world that is kept is easily forgotten."""
     site.kept("gateway:v2")
@@ -383,7 +418,7 @@ def test_abort_asks_the_run_and_prints_how_it_ended(site, typed):
     thread.join()
 
     assert code == 0
-    assert found == ["wrong build\n"]
+    assert found == ["aborted by hand (wrong build)\n"]
     assert "gateway:v2 rolled back: aborted by hand (report: reports/r.md)" in said
     assert not (site.state / "abort").exists()
 
@@ -486,6 +521,7 @@ def test_a_second_revert_goes_further_back_and_a_third_says_so(site, typed):
 
     assert code == 4
     assert "no good build before it" in said
+    assert "`pytest rollouts/gateway --image=gateway:GOOD --canary-target=memory`" in said
     assert site.weights == {"baseline": 1.0}
 
 
@@ -535,6 +571,39 @@ def test_a_revert_that_cannot_start_the_good_build_leaves_the_present_one_servin
     assert typed("revert", "gateway")[0] == 0
 
 
+def test_a_revert_that_fails_leaves_users_with_the_good_build_where_the_present_one_is_gone(site, typed, monkeypatch):
+    """It could not become stable, and nobody answers where users would be sent back to."""
+    site.kept("gateway:v2")
+    site.write(platform="fail: [promote]")
+    ready = MemoryPlatform.ready
+
+    def gone(self, revision):
+        return Readiness(False, "no copy is left", hopeless=True) if revision.tag == "v2" else ready(self, revision)
+
+    monkeypatch.setattr(MemoryPlatform, "ready", gone)
+    code, said = typed("revert", "gateway")
+    site.write()
+
+    assert code == 70
+    assert "nobody answers at gateway:v2" in said
+    assert site.weights == {"canary": 1.0}
+    assert site.runs("gateway:v1")
+
+
+def test_a_revert_that_waits_says_for_what_and_who_serves_meanwhile(site, typed, monkeypatch):
+    """`293 s left` alone leaves open what happens then."""
+    monkeypatch.setattr("pytest_canary.command.place.SAY_SECONDS", 0.0)
+    site.kept("gateway:v2").write(platform="not_ready: [v1]")
+    said = typed("revert", "gateway")[1].splitlines()
+    site.write()
+
+    assert said[0] == (
+        "  ... waiting for gateway:v1 to be ready: v1 never becomes ready, at most 5 s more; "
+        "gateway:v2 serves meanwhile"
+    )
+    assert not [line for line in said if line.endswith(" left")]
+
+
 # -- which rollout ---------------------------------------------------------------------------------------------------
 
 
@@ -581,7 +650,7 @@ def test_somebody_elses_manifest_is_not_ours(site, typed):
     ("words", "part"),
     [
         (["status", "nowhere"], "nowhere: not found"),
-        (["status", "--target", "moon"], "'moon'"),
+        (["status", "--target", "moon"], "pytest-canary: --target: found target 'moon'"),
         (["recover", "--set", "stages=no"], "stages"),
     ],
 )

@@ -86,3 +86,12 @@ def test_a_dead_runs_control_is_removed_by_the_next(project):
     first = run.acts[: run.acts.index("deploy v2")]
     assert "detach control" in first
     assert "remove v1" in first
+
+
+def test_where_a_holdback_is_left_and_no_control_gates_compare_with_the_holdback(project):
+    """At 100 % a control counts only what it was still answering: that is nothing to be compared with."""
+    run = _with_control(project, **{"hold: 10s": "hold: 10s\nholdback: 10"}).run()
+
+    assert run.exit == 0, run.out
+    assert run.rows["error_rate[100%]"] == "passed"
+    assert "error_rate[100%]: not compared" not in run.out

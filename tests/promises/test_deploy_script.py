@@ -31,6 +31,8 @@ MEMORY = """
         rate: 2000
         error_rate: {v1: 0.01, limit: 0.015, above: 0.01584, below: 0.0142, broken: 0.5}
         latency: {v1: 0.05, slower: 0.055, slow: 0.065}
+        counts: {refusals: 0, input_tokens: 10, output_tokens: 20}
+        values: {itl: 0.02}
     probe:    {memory: {}}
 """
 OLD_RULE = (

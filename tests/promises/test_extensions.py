@@ -220,10 +220,11 @@ from pytest_canary import AdapterError, MemoryMetrics, MemoryPlatform, MemoryRou
 def broken(cls, options, shared):
     options = dict(options)
     method, kind, left = options.pop("method"), options.pop("error"), [int(options.pop("good"))]
+    times = int(options.pop("times", 1_000_000))
     error = {"AdapterError": AdapterError, "RuntimeError": RuntimeError, "ConnectionError": ConnectionError}[kind]
     def breaks(self, *args):
         left[0] -= 1
-        if left[0] < 0:
+        if -times <= left[0] < 0:
             raise error("the far side is gone")
         return getattr(super(Broken, self), method)(*args)
     Broken = type("Broken", (cls,), {method: breaks})
@@ -238,10 +239,10 @@ def pytest_canary_metrics(name, options, shared):
 """
 
 
-def breaking(project, kind, method, *, good=0, error="AdapterError"):
-    """A rollout in which one method of one adapter raises after so many good calls."""
+def breaking(project, kind, method, *, good=0, error="AdapterError", times=1_000_000):
+    """A rollout in which one method of one adapter raises after so many good calls, and so often."""
     conftest(project, BREAKING)
-    options = f"method: {method}, good: {good}, error: {error}"
+    options = f"method: {method}, good: {good}, error: {error}, times: {times}"
     line = MEMORY[kind].replace("{memory: {", "{breaking: {" + options + ", ")
     return chosen(project, **{kind: line.replace(", }", "}")}).run(
         "--canary-set", "stages=25,100", "--canary-set", "hold=2s"
@@ -305,6 +306,25 @@ def test_an_adapter_that_breaks_under_traffic_means_rolled_back(project, kind, m
 def test_an_adapter_that_breaks_on_the_way_back_means_not_restored(project, kind, method):
     """Two builds may be left running, so no other exit code may hide it."""
     settled(breaking(project, kind, method), 70, "NOT RESTORED on memory")
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "good", "times"), [("platform", "remove", 0, 1), ("router", "detach", 0, 1)]
+)
+def test_what_fails_once_on_the_way_back_is_put_right_before_a_human_has_to(project, kind, method, good, times):
+    """The same that `recover` would do, done at once; the report says that it took a second attempt."""
+    run = breaking(project, kind, method, good=good, times=times)
+
+    settled(run, 0, "promoted on memory")
+    assert "put right at the second attempt" in run.messages["promote"]
+
+
+def test_a_router_that_refuses_weight_0_for_a_while_is_asked_again(project):
+    """Five times in a row, then once more after whatever may have died was started anew."""
+    run = breaking(project, "router", "set_weights", good=3, times=6)
+
+    settled(run, 1, "rolled back on memory")
+    assert run.shifts[-1] == 0.0
 
 
 def test_a_router_that_cannot_say_what_is_in_flight_is_given_all_the_time_and_it_is_said(project):

@@ -93,6 +93,51 @@ def test_a_bad_build_is_rolled_back(project, canary, gates):
     assert any(run.rows[f"{gate}[{stage}]"] == "failed" for gate in gates for stage in STAGES)
 
 
+MORE = (
+    "counts: {refusals: 0.02, feedback: 0.3, feedback_negative: 0.03, cache_queries: 500, cache_hits: 300, "
+    "output_tokens: 200, input_tokens: 500}, values: {quality: 0.9, itl: 0.02}, gauges: {gpu_utilisation: 0.5}"
+)
+GATES = {
+    "refusals": ("refusal_rate", "{ratio: 2}", 4),
+    "feedback_negative": ("feedback_negative_rate", "{ratio: 1.5}", 3),
+    "cache_hits": ("cache_hit_rate", "{ratio: 1.2}", 0.5),
+    "output_tokens": ("output_tokens", "{ratio: 1.2}", 1.5),
+    "quality": ("quality", "{delta: 0.03}", 0.9),
+    "itl": ("inter_token_latency_p95", "{ratio: 1.2}", 1.5),
+    "gpu_utilisation": ("gpu_utilisation", "{max: 80%}", 1.8),
+}
+"""What the canary does otherwise -> the gate that must find it, its limits, and how many times."""
+
+
+def with_tokens(project, canary=""):
+    """Seven gates on numbers that an LLM service counts, and its cost by tokens."""
+    gates = "\n  ".join(f"{name}: {limits}" for name, limits, _ in GATES.values())
+    simulated(project, canary=canary)
+    path = project.pytester.path / "rollouts/gateway/rollout.yaml"
+    text = path.read_text().replace("error_rate: {ratio: 1.5}\n  latency_p99: {ratio: 1.2}", gates)
+    path.write_text(text.replace("simulated: {rate", f"simulated: {{{MORE}, rate"))
+    return project
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_by_chance_alone_none_of_seven_llm_gates_fails(project):
+    """Means by batches, misses, opinions, scores, gauges: all of them noisy, and the build is the same."""
+    run = with_tokens(project).run()
+
+    assert run.exit == 0, run.out
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("what", GATES)
+def test_in_noise_each_llm_gate_finds_its_own_defect(project, what):
+    """And no other gate takes the blame."""
+    gate, _, times = GATES[what]
+    run = with_tokens(project, f"times: {{{what}: {times}}}").run()
+
+    assert run.exit == 1, run.out
+    assert {v["gate"] for v in report(project)["verdicts"] if v["status"] == "fail"} == {gate}
+
+
 def test_the_same_seed_gives_the_same_junit(project):
     """A rollback in a simulation can be looked at again, number by number."""
     first = simulated(project, canary="error_rate_x: 3").run()

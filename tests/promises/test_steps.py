@@ -95,3 +95,15 @@ def test_a_holdback_stays_on_the_baseline_until_the_bake_is_over(project):
     assert shares.index("weights baseline=0.02 canary=0.98") == len(shares) - 3
     assert shares[-2:] == ["weights baseline=0 canary=1", "weights baseline=1 canary=0"]
     assert "against baseline" in run.messages["bake::error_rate"]
+
+
+def test_smoke_says_what_a_stream_was_like_and_what_was_refused(project):
+    """A refusal is no error of the build, and somebody should see it before users do."""
+    probe = {"probe: {memory: {}}": "probe: {memory: {refuses: {v2: I cannot help with that}}}"}
+    project.write(replace={"warmup: 0s": "warmup: {for: 1s, prompts: p.jsonl}", **probe})
+    (project.pytester.path / "rollouts/gateway/p.jsonl").write_text('{"prompt": "a", "stream": true}')
+    run = project.run()
+
+    assert run.exit == 0
+    assert "slowest 20 ms, first token 10 ms, longest gap 2 ms" in run.messages["smoke"]
+    assert "1 refused, first: I cannot help with that" in run.messages["smoke"]

@@ -94,7 +94,9 @@ def test_fifty_values_a_side_come_before_any_word():
 
 def test_a_mean_of_nothing_is_refused_before_the_ramp():
     """A gate that can never speak would pass everything."""
-    with pytest.raises(BaselineFailed, match="`output_tokens` is empty"):
+    with pytest.raises(
+        BaselineFailed, match="does not count a histogram `output_tokens`, nor the counter `output_tokens`"
+    ):
         judge(gate("output_tokens", ratio=1.2), captured=sample(1000, 10))
 
 

@@ -215,6 +215,22 @@ def test_requests_that_began_before_the_shift_do_not_count_for_the_split():
     assert "0.0% of" in judged.wrong()
 
 
+def test_requests_that_take_much_longer_than_was_known_get_that_time_too():
+    """A machine that others load answers in 8 s what took 0.5 s; then the baseline alone is counted for a while."""
+    bounds = (1.0, 10.0, 20.0)
+    judged = judge(gate(ratio=1.5), captured=sample(10_000, 100, buckets((10_000, 0.5), bounds=bounds)))
+    start(judged, share=0.5)
+    judged.split_seen()
+    for number in range(1, 4):
+        slow = buckets((40 * number, 9.0), bounds=bounds)
+        look(judged, sample(0, 0), sample(40 * number, 0, slow), at=5.0 * number)
+        assert judged.wrong() == ""
+    for number in range(4, 10):
+        slow = buckets((40 * number, 9.0), bounds=bounds)
+        look(judged, sample(0, 0), sample(40 * number, 0, slow), at=5.0 * number)
+    assert "0.0% of" in judged.wrong()
+
+
 def test_a_gate_that_nobody_counts_is_refused_by_name():
     """A gauge or a counter that the source does not have would be no data until the deadline."""
     with pytest.raises(BaselineFailed, match="gpu_utilisation cannot be judged: the source does not count"):
@@ -240,6 +256,17 @@ def test_a_margin_other_than_the_asked_one_is_noted():
     assert judged.notes() == ["latency_p99 is judged at 2x, not 1.2x: the next bucket boundary lies there"]
     fine = judge(gate("latency_p99", ratio=1.2), captured=sample(10_000, 100, shaped(10_000)))
     assert fine.notes() == []
+
+
+@pytest.mark.parametrize("limit", [{"ratio": 1.5}, {"delta": 0.2}], ids=str)
+def test_a_baseline_below_the_first_boundary_is_said_to_be_unseen(limit):
+    """The latency of vLLM begins at 0.3 s: 30 ms may become 290 unseen, and "1.67x" would not tell."""
+    captured = sample(1000, 0, buckets((1000, 0.03), bounds=(0.3, 0.5, 0.8, 1.0, 2.0)))
+    judged = judge(gate("latency_p95", **limit), captured=captured)
+    assert judged.notes() == [
+        "latency_p95 is judged by what lies above 500 ms: the baseline's p95 is somewhere below 300 ms, the first "
+        "bucket boundary of `latency`"
+    ]
 
 
 def test_early_stages_may_have_to_prove_less():

@@ -285,6 +285,17 @@ def test_at_full_share_the_lane_acts_on_and_silence_is_no_data():
     assert look(tail, sample(1800, 0, after(shaped(900), shaped(900, 1.6))), at=12).status is Status.FAIL
 
 
+def test_at_full_share_the_sentence_is_about_the_quantile_that_convicts():
+    """None is beyond the limit of the p99, half are beyond those below: the counts are those of a broken one."""
+    judged = judge(gate("latency_p99", ratio=1.2))
+    start(judged, share=1.0, compared=False, least=50, hold=10)
+    look(judged, sample(0, 0, buckets()), at=5)
+    verdict = look(judged, sample(200, 0, buckets((100, 0.2), (100, 0.7))), at=11)
+    assert verdict.status is Status.FAIL
+    assert "the baseline p99" not in verdict.sentence
+    assert "canary 100/200 (50.00%)" in verdict.sentence
+
+
 def test_a_source_that_restarts_begins_anew_without_a_verdict_out_of_nothing():
     """Counters that go back drop that poll for that role, and only that."""
     judged = judge(gate(ratio=1.5))

@@ -4,7 +4,9 @@ import pytest
 
 from pytest_canary.errors import PlanError, SpecError
 from pytest_canary.gates import PRESETS, Bursts
+from pytest_canary.identity import Stated
 from pytest_canary.plan import belongs, make_plan
+from pytest_canary.ports import Role
 from pytest_canary.spec import load
 from pytest_canary.verdict import share_alpha
 
@@ -72,10 +74,27 @@ def test_the_lines_say_what_will_happen(plan):
     assert "error_rate worse by at most 1.5x" in said
 
 
+def test_a_build_of_another_name_draws_a_warning(plan):
+    """It may be a build of something else, typed in the wrong folder."""
+    [said] = plan(image="other:v2").warnings
+    assert said == "other:v2 is not called gateway, as its builds are by their last part; is it one of them?"
+
+
 def test_gating_only_one_kind_draws_a_warning(plan):
     """Errors and latency move independently."""
     assert "a slow build would pass" in plan(without="  latency_p99: {ratio: 1.2}\n").warnings[0]
     assert "fails fast would pass" in plan(without="  error_rate: {ratio: 1.5}\n").warnings[0]
+
+
+def test_gates_that_only_alert_draw_a_warning(plan):
+    """A build at which every second request fails is promoted by them."""
+    gates = TEXT[TEXT.index("  error_rate") : TEXT.index("targets:")]
+    alerts = gates.replace("}", ", action: alert}")
+    said = "every gate only alerts: no build would be rolled back, however bad it is"
+
+    assert said in plan(without=gates, instead=alerts).warnings
+    assert said not in plan(without=gates, instead=alerts, tests=("t.py::test_stage",)).warnings
+    assert said not in plan(without="1.5}", instead="1.5, action: alert}").warnings
 
 
 def test_without_any_gate_nothing_would_decide(plan):
@@ -146,7 +165,135 @@ def test_what_else_is_new_is_part_of_the_canary(plan):
 
 def test_stated_models_are_compared_too(plan):
     """Where the builds do not say which model they serve."""
-    assert plan("model: {baseline: v7, canary: v7}\n").stated_models == ("v7", "v7")
+    stated = plan("model: {baseline: v7, canary: {file: rollout.yaml}}\n").models.stated
+
+    assert dict(stated) == {Role.BASELINE: Stated("v7"), Role.CANARY: Stated(file="rollout.yaml")}
+
+
+def held(made):
+    """How long and with how much the first stage is held: seconds, requests, and the deadline in seconds."""
+    first = made.stages[0]
+    return first.hold_seconds, first.min_requests, first.deadline_seconds
+
+
+def test_a_model_file_that_is_not_there_is_said_with_its_line(plan):
+    """Before anything is deployed."""
+    with pytest.raises(SpecError, match=r"^rollout.yaml:11: model.canary.file: found no 'w.bin' beside the rollout"):
+        plan("model: {canary: {file: w.bin}}\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("{canary: 'llama@sha256:12'}", "expected 64 hex digits after @sha256:"),
+        ("{canary: [a]}", "expected a version, a reference such as registry/models/llama@sha256:..., or {file: PATH}"),
+        ("{from: [answer]}", "expected 'models', 'header', 'answers', 'labels' or 'fingerprint'"),
+        ("{header: 'x model'}", "expected"),
+        ("{canaries: v7}", "did you mean canary?"),
+        ("{header: x-model, from: [models]}", "model.header is not asked; add `header` to `model.from`"),
+        ("{from: [fingerprint]}", "model.from: a fingerprint is a part of answers; add `answers`"),
+        ("{from: [header]}", "model.from: which header? write `header: x-model-version` beside"),
+    ],
+)
+def test_a_mistake_in_what_is_said_of_models_is_one_line(plan, model, said):
+    """With its place, what was found and what was expected."""
+    with pytest.raises(SpecError) as refused:
+        plan(f"model: {model}\n")
+
+    assert str(refused.value).startswith("rollout.yaml:11: model")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["none", "off", "~", "null", "{on: false}"])
+def test_a_service_may_have_no_model(plan, text):
+    """In any way that people write nothing."""
+    assert not plan(f"model: {text}\n").models.served
+
+
+def test_a_model_that_is_shipped_is_one(plan):
+    """With `model: none` nobody would look whether both sides serve the same."""
+    with pytest.raises(SpecError, match=r"rollout.yaml:12: canary.model ships the model 'v8', and `model` says that"):
+        plan("model: none\ncanary: {model: v8}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "model: none\n", "same_model: false\n", "same_model: false\nmodel: none\ncost: {prices: {m: {input: 1}}}\n",
+     "model: v7\n"],
+)  # fmt: skip
+def test_no_model_change_has_no_stricter_defaults(plan, text):
+    """A web server with `same_model: false` ships no model."""
+    made = plan(text)
+
+    assert made.model_change == ()
+    assert (made.stages[0].hold_seconds, made.stages[0].min_requests, made.stages[0].deadline_seconds) == (
+        300,
+        500,
+        1800,
+    )
+
+
+@pytest.mark.parametrize("speaks", ["model: {}\n", "canary: {model: m@2}\n", "cost: {prices: {m: {input: 1}}}\n"])
+def test_a_model_change_has_stricter_defaults_and_says_so(plan, speaks):
+    """Twice as long, with twice the requests, and the advice on what is missing."""
+    made = plan(f"same_model: false\n{speaks}")
+    lines = [line for line in made.lines() if line.startswith("canary model change: ")]
+
+    assert (made.stages[0].hold_seconds, made.stages[0].min_requests, made.stages[0].deadline_seconds) == (
+        600,
+        1000,
+        3600,
+    )
+    assert "hold 10m, min_requests 1000, deadline 1h unless the file says otherwise" in lines[0]
+    assert "no gate looks at what answers are worth, refusals and the length of answers" in lines[1]
+    assert lines[-1].endswith("see docs/model-changes.md")
+    assert all(len(line) < 150 for line in lines)
+
+
+def test_gates_that_only_a_model_can_have_make_it_a_model_change(plan):
+    """Nobody writes `refusal_rate` for a web server."""
+    gates = "latency_p99: {ratio: 1.2}"
+    made = plan("same_model: false\n", without=gates, instead="refusal_rate: {ratio: 2}")
+
+    assert made.model_change
+    assert "refusals" not in made.model_change[-1]
+
+
+def test_a_model_change_keeps_what_the_file_says_and_advises_on_the_first_stage(plan):
+    """Defaults are for what nobody has said; a deadline that is written is not broken by a longer hold."""
+    told = "same_model: false\nmodel: {}\nhold: 1m\nmin_requests: 50\ndeadline: 5m\n"
+    made = plan(told, without="[5, 100]", instead="[25, 100]")
+    hasty = plan("same_model: false\nmodel: {}\ndeadline: 5m\n")
+
+    assert held(made) == (60, 50, 300)
+    assert "the first stage is 25% of all users, at most 5% is advised" in made.model_change[1]
+    assert hasty.stages[0].hold_seconds == 300
+
+
+@pytest.mark.parametrize(
+    ("top", "gate", "said"),
+    [
+        (
+            "noise: 15%\n",
+            "{ratio: 1.1}",
+            "1.1x lies inside the noise of 15%, .* the smallest that works is `ratio: 1.2`",
+        ),
+        ("", "{ratio: 1.5, noise: 0.5}", "the smallest that works is `ratio: 1.55`"),
+        ("noise: 100%\n", "{ratio: 1.5}", "the smallest that works is `ratio: 2.05`"),
+    ],
+)
+def test_a_gate_inside_the_stated_noise_is_refused_before_anything_is_deployed(plan, top, gate, said):
+    """It would roll back good builds."""
+    with pytest.raises(PlanError, match=rf"^rollout.yaml:[45]: \w+: a gate of .*{said}"):
+        plan(top, without="{ratio: 1.2}", instead=gate)
+
+
+def test_a_gate_outside_the_noise_or_without_any_is_planned(plan):
+    """`off` leaves a gate out of the file's."""
+    made = plan("noise: 15%\n", without="{ratio: 1.2}", instead="{ratio: 1.1, noise: off}")
+
+    assert [gate.noise for gate in made.gates] == [0.15, 0.0]
 
 
 def test_the_smoke_prompts_are_of_both_kinds_with_known_answers_first(plan, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_canary import report
 from pytest_canary.errors import UsageError
+from pytest_canary.identity import Identity, Pinned, Said, Source
 from pytest_canary.outcome import Cut, End, Outcome, Row
 from pytest_canary.ports import Change, Revision, Seen
 from pytest_canary.report.words import count, duration, shortened
@@ -148,7 +149,10 @@ def test_a_rollback_tells_all_that_a_person_on_call_asks():
     assert line(text, "runbook") == "docs/runbooks/inference-api-debugging.md"
     assert line(text, "report") == "/r/run.md"
     assert line(text, "metrics") == "/r/out.metrics.jsonl"
-    assert line(text, "next").endswith("pytest rollouts/inference_gateway --image=inference-gateway:NEW")
+    assert line(text, "next").endswith(
+        "mend the build, then: pytest rollouts/inference_gateway --image=inference-gateway:NEW --canary-target=local "
+        "--canary-set stages=10,100"
+    )
 
 
 def test_a_gate_is_not_told_twice():
@@ -185,7 +189,7 @@ def test_a_rollback_without_a_bad_answer_says_so():
     """A cancelled run has nothing to blame on the build."""
     text = report.text(replace(UNDONE, cut=replace(UNDONE.cut, first_bad_at=None), verdicts=(), why="SIGINT"))
 
-    assert line(text, "weight 0").startswith("no bad answer was seen")
+    assert line(text, "weight 0").startswith("no answer of it had failed")
     assert "SIGINT" in text.splitlines()[0]
 
 
@@ -207,6 +211,13 @@ def test_a_load_that_left_late_makes_the_run_invalid():
     assert "not to be trusted" not in report.text(replace(UNDONE, seen=Seen(lag_p99_seconds=0.004)))
 
 
+def test_requests_that_could_not_leave_make_the_run_invalid():
+    """The builds were tried with another load than the one that was asked for."""
+    text = report.text(replace(UNDONE, seen=Seen(sent=900, unsent=100)))
+
+    assert line(text, "invalid").startswith("100 requests of 1,000 could not leave, too many under way")
+
+
 def test_a_promotion_has_a_line_for_every_stage_by_proof_or_by_soak():
     """Passed is worth as much as the ground it stands on."""
     text = report.text(SHIPPED)
@@ -216,6 +227,23 @@ def test_a_promotion_has_a_line_for_every_stage_by_proof_or_by_soak():
         "310 canary requests; error_rate by proof; latency_p99 by soak (proof would take about 1,234 more requests)"
     )
     assert line(text, "stage 100%") == "310 canary requests; error_rate by proof; latency_p99 not compared"
+
+
+def test_the_requests_of_a_stage_are_requests_and_not_their_tokens():
+    """A mean over tokens has thirty values a request, and would have told of 9,300 requests."""
+    tokens = replace(SOAKED, gate="inter_token_latency", canary=Counted(9300, 0), needed=None, of="values")
+    text = report.text(replace(SHIPPED, verdicts=(PROVED, tokens)))
+
+    assert line(text, "stage 10%") == "310 canary requests; error_rate by proof; inter_token_latency by soak"
+
+
+def test_many_gates_that_passed_alike_are_counted_and_the_report_names_each():
+    """Eight names at four stages hide the one that stands on something else."""
+    at_10 = [verdict for verdict in SHIPPED.verdicts if verdict.stage == 0]
+    soaked = [replace(at_10[1], gate=f"gate_{number}") for number in range(5)]
+    text = report.text(replace(SHIPPED, verdicts=(at_10[0], *soaked)))
+
+    assert line(text, "stage 10%") == "310 canary requests; error_rate by proof; 5 gates by soak"
 
 
 def test_the_stages_passed_before_a_rollback_are_named():
@@ -232,7 +260,7 @@ def test_the_stages_passed_before_a_rollback_are_named():
 
 def test_a_kept_world_says_how_to_stop_it_and_how_to_go_back():
     """It goes on serving after the command has ended."""
-    text = report.text(replace(SHIPPED, keep=True))
+    text = report.text(replace(SHIPPED, keep=True, overrides=()))
 
     assert "pytest-canary revert inference-gateway rollouts/inference_gateway/rollout.yaml --target local" in text
     assert text.splitlines()[-1].endswith("pytest-canary down rollouts/inference_gateway/rollout.yaml --target local")
@@ -241,6 +269,7 @@ def test_a_kept_world_says_how_to_stop_it_and_how_to_go_back():
 def test_not_restored_asks_for_a_human_before_anything_else():
     """The first line, what went wrong, then the command that puts it back."""
     lost = replace(UNDONE, end=End.NOT_RESTORED, trouble=("the canary's weight could not be set to 0: 503",))
+    lost = replace(lost, overrides=())
     text = report.text(lost)
 
     assert text.splitlines()[0].startswith("NOT RESTORED on local: a human must look now")
@@ -254,7 +283,46 @@ def test_a_state_folder_of_ones_own_stands_in_the_commands():
     """A command without it would find nothing to recover, and say so."""
     moved = replace(UNDONE, end=End.NOT_RESTORED, recording="/var/lib/my state/gateway/local/recordings/r.jsonl")
 
-    assert report.text(moved).splitlines()[-1].endswith("--target local --state '/var/lib/my state'")
+    said = report.text(moved).splitlines()[-1]
+    assert said.endswith("--target local --state '/var/lib/my state' --set stages=10,100")
+    assert "--canary-state '/var/lib/my state'" in report.text(replace(moved, end=End.ROLLED_BACK))
+
+
+def test_what_was_typed_stands_in_every_command_that_is_printed():
+    """A command that is pasted is to mean the same run: `--canary-set` of pytest is `--set` of the others."""
+    typed = replace(UNDONE, overrides=("stages=10,100", "runbook=a b"))
+    kept = replace(SHIPPED, keep=True, overrides=typed.overrides)
+    given = "--set stages=10,100 --set 'runbook=a b'"
+
+    for outcome in (replace(typed, end=End.NOT_RESTORED), kept):
+        commands = [each for each in report.text(outcome).splitlines() if "pytest-canary " in each]
+        assert len(commands) == 2
+        assert all(each.endswith(f"--target local {given}") for each in commands)
+    for end in (End.ROLLED_BACK, End.NOT_STARTED):
+        text = line(report.text(replace(typed, end=end)), "next")
+        assert text.endswith("--canary-target=local --canary-set stages=10,100 --canary-set 'runbook=a b'")
+
+
+def test_a_command_names_the_folder_as_it_is_reached_from_where_pytest_was_typed():
+    """The root of pytest may be another folder."""
+    text = report.text(replace(UNDONE, folder="inference_gateway"))
+
+    assert "pytest inference_gateway --image=" in text
+
+
+def test_another_target_is_not_given_what_was_set_for_this_one():
+    """A rehearsal's short stages are no rollout for users."""
+    assert report.text(SHIPPED).splitlines()[-1].endswith("--image=inference-gateway:v2 --canary-target=NAME")
+
+
+@pytest.mark.parametrize("end", [End.ROLLED_BACK, End.NOT_STARTED])
+def test_a_run_that_somebody_ended_asks_nobody_to_mend_the_build(end):
+    """Nothing was said against it."""
+    text = line(report.text(replace(UNDONE, end=end, why="SIGINT", verdicts=(), interrupted=True)), "next")
+
+    assert "mend" not in text
+    assert text.startswith("nobody has to act now; to ship it after all: pytest rollouts/inference_gateway ")
+    assert "--image=inference-gateway:v2-errors" in text
 
 
 def test_not_started_says_that_no_user_met_it():
@@ -353,3 +421,31 @@ def test_another_suffix_is_one_clear_error(tmp_path, name):
     with pytest.raises(UsageError):
         report.write(UNDONE, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def pinned(image, **more):
+    """A build with its model and policy."""
+    said = (Said(Source.MODELS, "llama", "3"), Said(Source.ANSWERS, "llama", "fp_1"))
+    return Pinned(Revision(image, f"sha256:{'ab' * 32}"), Identity(said), **more)
+
+
+def test_what_serves_now_and_what_was_shipped_are_told_with_all_they_are_pinned_by():
+    """Image, model and who says so, policy; in the text, in Markdown and for programs."""
+    pins = {"stable": pinned("gw:v1", policy="p6"), "canary": pinned("gw:v2")}
+    text, page = report.text(replace(UNDONE, pins=pins)), report.markdown(replace(UNDONE, pins=pins))
+    data = report.to_json(replace(UNDONE, pins=pins))["pins"]
+
+    assert "pin now" in text
+    assert "sha256:abababababab, model llama@3 (/v1/models, response body), policy p6" in page
+    assert data["stable"]["policy"] == "p6"
+    assert data["canary"]["policy"] is None
+    assert data["canary"]["model_said_by"] == {"/v1/models": "llama@3", "response body": "llama@fp_1"}
+    json.dumps(data)
+
+
+def test_a_promoted_build_is_told_once():
+    """It is the canary, and what serves now."""
+    pins = {"stable": pinned("gw:v2"), "canary": pinned("gw:v2"), "previous": pinned("gw:v1")}
+    labels = [line.split("  ")[1] for line in report.text(replace(UNDONE, pins=pins)).splitlines() if "  pin " in line]
+
+    assert labels == ["pin now", "pin before"]

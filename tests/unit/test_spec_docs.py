@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/rollout-yaml.md").read_text()
 EXAMPLES = [
     block
-    for name in ("docs/rollout-yaml.md", "README.md")
+    for name in (
+        "docs/rollout-yaml.md",
+        "docs/scrape.md",
+        "docs/litellm.md",
+        "docs/model-servers.md",
+        "README.md",
+    )
     for block in re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
 ]
 
@@ -44,7 +50,9 @@ def test_every_metric_ladder_and_adapter_stands_on_the_page(name):
     assert f"`{name}`" in PAGE
 
 
-@pytest.mark.parametrize(("kind", "name"), [("platform", "local"), ("router", "envoy"), ("load", "load")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("platform", "local"), ("router", "envoy"), ("load", "load"), ("probe", "http")]
+)
 def test_every_option_of_the_local_target_stands_on_the_page(kind, name):
     """With its default and meaning."""
     options = importlib.import_module(f"pytest_canary.adapters.{name}").OFFERS[kind].Options
@@ -53,18 +61,28 @@ def test_every_option_of_the_local_target_stands_on_the_page(kind, name):
     assert set(options.model_fields) <= set(rows)
 
 
+def test_every_option_of_a_scrape_stands_on_its_page():
+    """With its default and meaning."""
+    options = importlib.import_module("pytest_canary.adapters.scrape").OFFERS["metrics"].Options
+    told = (ROOT / "docs/scrape.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", told[told.index("## Options") : told.index("## Where")], re.MULTILINE)
+
+    assert set(options.model_fields) - {"bearer_file"} == set(rows)
+    assert "`bearer_file`" in told
+
+
 @pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_every_example_loads(tmp_path, text):
     """Examples are copied."""
     (tmp_path / "rollout.yaml").write_text(text)
-    spec = load(tmp_path / "rollout.yaml", environ={})
+    spec = load(tmp_path / "rollout.yaml", environ={"LITELLM_MASTER_KEY": "sk-1", "LITELLM_KEY": "sk-2"})
 
     assert stages_of(spec, "rollout.yaml")
     assert declared_gates(spec)
-    for kind in ("platform", "router", "metrics", "load"):
+    for kind in ("platform", "router", "metrics", "load", "probe"):
         choice = getattr(spec, kind)
         if choice is not None:
-            offered = importlib.import_module(f"pytest_canary.adapters.{choice.name}").OFFERS[kind]
+            offered = importlib.import_module(f"pytest_canary.adapters.{choice.name.replace('-', '_')}").OFFERS[kind]
             offered.Options.model_validate(choice.options)
 
 

@@ -105,9 +105,19 @@ def test_a_variable_without_default_must_be_set_when_its_target_is_chosen(mistak
     """It is nobody's business in another target."""
     assert read(GOOD).target == "local"
     said = mistake(GOOD, target="production")
-    assert said.startswith("rollout.yaml:13: ")
-    assert "STORE" in said
-    assert "${STORE:-a default}" in said
+    assert said == (
+        "rollout.yaml:13: the variable STORE is not set; type `export STORE=...`, or write ${STORE:-a default} there"
+    )
+
+
+def test_every_variable_that_is_not_set_is_named_at_once(mistake):
+    """Nobody likes to be sent back for each of them."""
+    said = mistake(GOOD.replace("hold: ${HOLD:-300}", "hold: ${HOLD}"), target="production").splitlines()
+
+    assert [line.partition(";")[0] for line in said] == [
+        "rollout.yaml:13: the variable STORE is not set",
+        "rollout.yaml:17: the variable HOLD is not set",
+    ]
 
 
 def test_a_wrong_variable_is_named_with_its_line(mistake):

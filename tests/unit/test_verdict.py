@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_canary.gates import Action, Levels
-from pytest_canary.ports import Histogram, Role
+from pytest_canary.ports import Histogram, Role, Sample
 from pytest_canary.verdict import (
     By,
     Counted,
@@ -21,6 +21,7 @@ from pytest_canary.verdict import (
     share_alpha,
     withheld,
 )
+from pytest_canary.verdict.guards import SplitGuard
 from tests.unit.judged import LADDER, buckets, gate, judge, look, sample, shaped, start
 
 
@@ -62,6 +63,8 @@ def _decide(*verdicts, elapsed=300.0, requests=500, deadline=1800.0, pace="hold"
         ([], {"elapsed": 9.0, "pace": "proof"}, Step.WAIT, "291 s of hold"),
         # soak
         ([PROVED, QUIET], {}, Step.ADVANCE, "error_rate passed by soak"),
+        ([QUIET] * 5, {}, Step.ADVANCE, "all 5 gates passed by soak"),
+        ([PROVED, *[QUIET] * 5], {}, Step.ADVANCE, "5 gates passed by soak"),
         ([PROVED, QUIET], {"when_undecided": "rollback"}, Step.WAIT, "a decision on error_rate"),
         ([QUIET, DOUBTFUL], {}, Step.WAIT, "a decision on error_rate"),
         ([PROVED, BLIND], {}, Step.WAIT, "data for error_rate"),
@@ -251,3 +254,83 @@ def test_good_builds_are_promoted_and_bad_ones_stopped_at_the_first_stage_in_sho
     assert [_rollout(seed) for seed in range(15)].count((None, set())) >= 14
     assert [_rollout(seed, ratio=30.0) for seed in range(15)] == [(0, {"error_rate"})] * 15
     assert [_rollout(seed, times=2.0) for seed in range(15)] == [(0, {"latency_p99"})] * 15
+
+
+def test_where_the_traffic_returns_the_sides_are_called_what_they_are():
+    """The stable build was started anew, and the proven canary is what it is compared with."""
+    back = judge(gate(ratio=1.5))
+    samples = {Role.CANARY: sample(), Role.BASELINE: sample()}
+    back.start_stage(0, 0.0, 0.05, True, 10.0, 50, samples, label="stable 5%")
+    found = look(back, sample(40, 20), sample(760, 7))
+
+    assert found.sentence.startswith("error_rate[stable 5%]: stable 20/40 (50.00%) against canary 7/760")
+    assert (found.side, back.sides.named(Role.BASELINE)) == ("stable", "canary")
+    assert (
+        back.sides.said("5% seen on the canary, the baseline's p99") == "5% seen on the stable build, the canary's p99"
+    )
+
+
+def test_what_is_waited_for_is_of_the_side_that_is_judged():
+    """`canary requests` are of the other build there."""
+    waits = _decide(_verdict(side="stable"), requests=480).why
+
+    assert waits == "waits for 20 more stable requests"
+
+
+def _split(*polls: tuple[float, float]) -> str:
+    """What the split guard says after polls a second apart: (requests of the canary, of the baseline)."""
+    guard = SplitGuard(0.2, 0.0, Sample(0.0))
+    for at, (canary, baseline) in enumerate(polls):
+        counts = {Role.CANARY: canary, Role.BASELINE: baseline}
+        guard.observe({role: Sample(0.0, {"requests": n}) for role, n in counts.items()}, float(at))
+    return guard.wrong
+
+
+def test_a_build_that_is_away_for_a_moment_says_nothing_of_the_split():
+    """Its only pod is replaced; what it has counted until somebody reads it comes in one lump."""
+    good, away, lump = [(20.0, 80.0)] * 3, [(20.0, 0.0)] * 10, [(20.0, 800.0)]
+
+    assert _split(*good, *away, *lump, *good) == ""
+
+
+def _scraped(share: float, *, canary_late: float, each: float = 15.0, rate: float = 100.0, seconds: float = 300) -> str:
+    """The guard of a stage at 50 % whose sides are scraped ``each`` so many s, the canary later, polled every 5 s."""
+    guard, counts, read = SplitGuard(0.5, 0.0, Sample(0.0)), {}, {Role.BASELINE: 0.0, Role.CANARY: 0.0}
+    rates = {Role.BASELINE: rate * (1 - share), Role.CANARY: rate * share}
+    late = {Role.BASELINE: 0.0, Role.CANARY: canary_late}
+    said = ""
+    for poll in range(1, int(seconds / 5)):
+        now = poll * 5.0
+        at = {role: max(0.0, (now - late[role]) // each * each + late[role]) for role in read}
+        spans = {role: at[role] - read[role] for role in read}
+        counts = {role: Sample(at[role], {"requests": rates[role] * spans[role]}) for role in read}
+        guard.observe(counts, now - 5.0, spans)
+        read = at
+        said = said or guard.wrong
+    return said
+
+
+def test_sides_that_are_scraped_at_different_times_are_split_as_they_were_set():
+    """Fifteen seconds of the baseline alone are no sign that nobody reaches the canary."""
+    assert [_scraped(0.5, canary_late=late) for late in (0.0, 2.0, 6.0, 11.0)] == [""] * 4
+
+
+def test_pods_that_are_scraped_at_different_times_are_split_as_they_were_set():
+    """What a side has counted is as new as its newest pod, and the time that is told of it as old as its oldest."""
+    guard = SplitGuard(0.2, 0.0, Sample(0.0))
+    for poll in range(1, 8):
+        spans = {Role.BASELINE: 1.0, Role.CANARY: 0.6}
+        counts = {Role.BASELINE: 400.0, Role.CANARY: 100.0}
+        guard.observe({role: Sample(poll, {"requests": number}) for role, number in counts.items()}, poll - 1.0, spans)
+    assert guard.wrong == ""
+
+
+def test_a_wrong_split_is_seen_though_the_sides_are_scraped_at_different_times():
+    """A canary that loses a quarter of its requests."""
+    assert "was to reach the canary" in _scraped(0.42, canary_late=6.0)
+    assert "was to reach the canary" in _scraped(0.42, canary_late=0.0)
+
+
+def test_a_build_that_stays_away_speaks_against_the_split():
+    """Then everybody goes somewhere else."""
+    assert "was to reach the canary" in _split(*[(20.0, 0.0)] * 30)

@@ -1,0 +1,1 @@
+"""Tests of the Kubernetes adapters on a real cluster, each module in a namespace of its own."""
