@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 server, port, tag = sys.argv[1:]
-MODELS = {"v2-deep": "--layers=10", "v2-rambles": "--end=0"}
+MODELS = {"v2-deep": ["--layers=10", "--end=3"], "v2-rambles": ["--end=0"]}
+"""More layers make the end less likely, so the deep one is told to be readier to stop: it is slow and nothing else."""
 FLAGS = {
     "v2": ["-c", "4096", "-np", "4", "-b", "512", "-ub", "128"],
     "v2-cramped": ["-c", "1024", "-np", "4"],
@@ -15,7 +16,7 @@ FLAGS = {
 
 Path("run").mkdir(exist_ok=True)
 model = Path("run", f"{tag}.gguf")
-subprocess.run([sys.executable, "model.py", model, *filter(None, [MODELS.get(tag)])], check=True)
+subprocess.run([sys.executable, "model.py", model, *MODELS.get(tag, [])], check=True)
 flags = ["-m", str(model), "--alias", "small", *FLAGS.get(tag, ["-c", "4096", "-np", "4"])]
 flags += ["-t", "1", "--metrics", "--no-webui", "--host", "127.0.0.1", "--port", port]
 os.execvp(server, [server, *flags])
