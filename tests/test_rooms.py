@@ -18,13 +18,14 @@ ROOMS: dict[str, set[str]] = {
     "gates": {"stats", "ports", "errors"},
     "verdict": {"gates", "stats", "ports", "errors"},
     "identity": {"ports", "errors"},
-    "spec": {"prices", "identity", "gates", "ports", "errors"},
+    "spec": {"simulation", "prices", "identity", "gates", "ports", "errors"},
     "prices": {"ports", "errors"},
     "prompts": {"ports", "errors"},
     "probing": {"prices", "ports", "errors"},
     "results": {"gates", "ports", "errors"},
     "simulation": {"gates", "ports", "errors"},
     "plan": {"spec", "prompts", "results", "identity", "gates", "ports", "errors"},
+    "scenario": {"recording", "plan", "spec", "simulation", "errors"},
     "steps": {"plan", "identity", "ports", "errors"},
     "recording": {"plan", "ports", "errors"},
     "outcome": {"steps", "verdict", "identity", "ports", "errors"},
@@ -35,6 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {"outcome", "verdict", "steps", "ports", "errors"},
     "hookspecs": {"outcome", "ports"},
     "session": {
+        "scenario",
         "rollout",
         "guard",
         "report",
@@ -55,7 +57,7 @@ ROOMS: dict[str, set[str]] = {
         *("guard", "world", "report", "outcome", "verdict", "steps", "plan", "results", "spec", "gates"),
         *("ports", "errors"),
     },
-    "adapters": {"prompts", "identity", "ports", "errors"},
+    "adapters": {"simulation", "prompts", "identity", "ports", "errors"},
     "demo": set(),
 }
 """Room -> the rooms it may import (itself, always)."""

@@ -55,6 +55,10 @@ class Drawn:
         self.sums += other.sums
         self.gauges = other.gauges
 
+    def forget(self, place: int) -> None:
+        """Let the role in this place have counted nothing."""
+        self.counts[:, place], self.sums[:, place] = 0, 0.0
+
 
 class Draws:
     """The state of ``len(seeds)`` rollouts of one scene; :meth:`advance` lets time pass.
@@ -106,18 +110,22 @@ class Draws:
         place = ROLES.index(role)
         self._served[:, place], self._pods[:, place], self._asked[place] = 0.0, 0, 0.0
 
+    def nothing(self) -> Drawn:
+        """What a batch has counted that no time has passed for."""
+        layout, roles = self.layout, len(ROLES)
+        return Drawn(
+            np.zeros((self.size, roles, layout.rows, layout.width), dtype=np.int64),
+            np.zeros((self.size, roles, layout.rows)),
+            np.zeros((self.size, roles, len(self.scene.traffic.gauges))),
+        )
+
     # -- chance --------------------------------------------------------------------------------------------------
 
     def draw(
         self, seconds: float | Floats, parts: Mapping[Role, Part], alive: NDArray[np.bool_] | None = None
     ) -> Drawn:
         """What :meth:`advance` reads, as it was drawn."""
-        layout, roles = self.layout, len(ROLES)
-        drawn = Drawn(
-            np.zeros((self.size, roles, layout.rows, layout.width), dtype=np.int64),
-            np.zeros((self.size, roles, layout.rows)),
-            np.zeros((self.size, roles, len(self.scene.traffic.gauges))),
-        )
+        roles, drawn = len(ROLES), self.nothing()
         passed = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (self.size,)).tolist()
         shares = np.zeros((self.size, roles))
         for role, part in parts.items():

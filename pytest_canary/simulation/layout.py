@@ -18,6 +18,8 @@ Whole = NDArray[np.int64]
 OUTCOMES = "outcomes"
 """The family that every role and pod has."""
 FAILED = "errors"
+USUAL_RATIO = 1.2
+"""What a gate on a quantile may allow that says so in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +215,14 @@ def _histogram(name: str, traffic: Traffic, gates: Sequence[Gate], *, apart: boo
     values = traffic.values[name]
     mine = [gate for gate in gates if gate.metric.histogram == name]
     limits = [limit for gate in mine for limit in _limits(gate)]
-    fine = any(gate.metric.kind is Kind.QUANTILE or gate.limits.shift is not None for gate in mine)
-    bounds = values.bounds or spread.bounds_of(values.spread, fine=fine, limits=limits)
+    fine = [_ratio(gate) for gate in mine if gate.metric.kind is Kind.QUANTILE or gate.limits.shift is not None]
+    bounds = values.bounds or spread.bounds_of(values.spread, ratio=min(fine, default=None), limits=limits)
     return Family(name, apart, bounds=bounds, each=values.each)
+
+
+def _ratio(gate: Gate) -> float:
+    ratio = gate.first("ratio")
+    return ratio if ratio > 1 else USUAL_RATIO
 
 
 def _limits(gate: Gate) -> list[float]:

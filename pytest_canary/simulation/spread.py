@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import erf, exp, inf, log, pi, sqrt
+from math import ceil, erf, exp, inf, log, pi, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -14,8 +14,9 @@ from pytest_canary.simulation.traffic import Lognormal, Score, Spread
 
 Floats = NDArray[np.float64]
 
-FINE, COARSE = 1.2**0.5, 1.3
-"""Each boundary is so many times the one before: two to a limit of 1.2x where a gate counts who lies above one."""
+FINEST, FINE, COARSE = 1.03, 1.1, 1.3
+"""Each boundary is so many times the one before: never closer than the first, about the second where a gate counts who
+lies above a boundary, and the third elsewhere."""
 LOW, TAIL = -1.645, 2.326
 """p5 and p99, in standard deviations: between them gates look, and a little beyond."""
 BEYOND, FAR = 2.4, 40.0
@@ -43,12 +44,16 @@ def scaled(spread: Spread, factor: float) -> Spread:
     return replace(spread, mean=spread.mean * factor)
 
 
-def bounds_of(spread: Spread, *, fine: bool, limits: Iterable[float] = ()) -> tuple[float, ...]:
-    """Boundaries that resolve what gates ask for: ``fine`` ones around quantiles, and each of ``limits`` itself."""
+def bounds_of(spread: Spread, *, ratio: float | None = None, limits: Iterable[float] = ()) -> tuple[float, ...]:
+    """Boundaries that resolve what gates ask for.
+
+    Around the quantiles a boundary is followed by one ``ratio`` times as high, with others between; coarse without one.
+    Each of ``limits`` is a boundary itself.
+    """
     if isinstance(spread, Score):
         return tuple(sorted({*SCORES, *(limit for limit in limits if 0 < limit < 1)}))
     low, p99 = quantile(spread, 0.05), quantile(spread, 0.99)
-    ladder, step = [low], FINE if fine else COARSE
+    ladder, step = [low], COARSE if ratio is None else max(ratio ** (1 / ceil(log(ratio) / log(FINE))), FINEST)
     while ladder[-1] < p99 * FAR:
         ladder.append(ladder[-1] * (step if ladder[-1] < p99 * BEYOND else COARSE))
     return tuple(float(f"{bound:.6g}") for bound in sorted({*ladder, *(limit for limit in limits if limit > 0)}))
