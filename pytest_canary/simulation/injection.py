@@ -68,7 +68,7 @@ def _one(text: str, own: Mapping[str, Metric]) -> Injection:
     if found := _COLD.fullmatch(text):
         return Injection(text, "cold", amount=float(found["answers"]))
     found = _EFFECT.fullmatch(text)
-    if found is None:
+    if found is None or found["name"] in ("crash", "cold"):
         raise UsageError(f"--canary-inject: found {text!r}, expected {EXAMPLES}{_nearest_word(text, own)}")
     what = _metric(text, found["name"], own)
     if found["times"] is not None:
@@ -89,7 +89,7 @@ def _share(text: str, given: str | None) -> float:
 
 def _metric(text: str, name: str, own: Mapping[str, Metric]) -> Metric:
     found = own.get(name) or metric(ALIASES.get(name, name))
-    if found is None:
+    if found is None or found["name"] in ("crash", "cold"):
         raise UsageError(f"--canary-inject {text!r}: no metric is called {name!r}{_nearest(name, own)}")
     if found.probed or name.startswith(PROBED):
         raise UsageError(
