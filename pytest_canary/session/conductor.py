@@ -76,7 +76,7 @@ class Conductor:
         home = self.roster.make_plans(collected)
         if home is not None and not self._only_looking():
             plan, scenario = self.roster.plans[home.folder], None
-            if self.config.getoption("canary_simulate") is not None:
+            if self.roster.simulating:
                 looking = any(stage_of(item) and not declared_name(item) for item in collected)
                 plan, scenario = simulated.scenario_for(self.config, home, plan, everything=looking)
                 self.roster.plans[home.folder] = plan
@@ -226,7 +226,7 @@ class Conductor:
         self._summing_up = True  # pytest's list of what failed comes after this, and asks once more
         live = self.live
         if live is None:
-            if self.roster.plans and not self._only_looking():
+            if self.roster.plans and not self._only_looking() and not self.roster.simulating:
                 self.console.said("nothing was deployed: add --image=... to ship a build")
         elif live.outcome is None:
             self.console.said(f"nothing was deployed: {live.stopped or 'no test asked for the canary'}")

@@ -360,7 +360,12 @@ class Live:
         self._tell_listeners("pytest_canary_row", row=row)
 
     def _tell_listeners(self, hook: str, **what: object) -> None:
-        """Whatever a listener raises changes nothing, not even SystemExit(0); Ctrl-C is no error of a listener."""
+        """Whatever a listener raises changes nothing, not even SystemExit(0); Ctrl-C is no error of a listener.
+
+        Of a simulation nobody is told: somebody who listens may tell a whole team that a build was promoted.
+        """
+        if self.scenario is not None:
+            return
         try:
             getattr(self.config.hook, hook)(**what)
         except KeyboardInterrupt:

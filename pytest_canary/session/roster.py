@@ -78,7 +78,7 @@ class Roster:
             pytest.UsageError: a plan cannot be made, or the image fits no rollout or several.
 
         """
-        image = self.config.getoption("canary_image") or (MADE_UP if self._simulating else None)
+        image = self.config.getoption("canary_image") or (MADE_UP if self.simulating else None)
         active = self._fitting(image) if image else None
         for folder, home in self.homes.items():
             mine = [item for item in collected if self.home_of(item) is home and stage_of(item)]
@@ -89,7 +89,8 @@ class Roster:
         return active
 
     @property
-    def _simulating(self) -> bool:
+    def simulating(self) -> bool:
+        """Whether this session is of a build and of traffic that are made up."""
         return self.config.getoption("canary_simulate") is not None
 
     def _fitting(self, image: str) -> Home:

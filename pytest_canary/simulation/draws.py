@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from pytest_canary.ports import Role
 from pytest_canary.simulation.changed import changed, slowed
 from pytest_canary.simulation.injection import COLD_SLOWDOWN
-from pytest_canary.simulation.layout import FAILED, OUTCOMES, Counts, Layout
+from pytest_canary.simulation.layout import Counts, Layout
 from pytest_canary.simulation.scene import Scene
-from pytest_canary.simulation.spells import Trouble
-from pytest_canary.simulation.traffic import DAY_SECONDS, Spells, Traffic
+from pytest_canary.simulation.traffic import DAY_SECONDS, Traffic
+from pytest_canary.simulation.unrest import Unrest
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 ROLES = (Role.BASELINE, Role.CONTROL, Role.CANARY)
 """The order of the axis of roles."""
-MOST_FAILED = 0.97
-"""However bad a spell of trouble is, some requests are answered."""
 LEVELS_OF_COLD = 16
 
 
@@ -76,18 +74,8 @@ class Draws:
         """How many run for each role: never fewer than before."""
         self._served = np.zeros((self.size, len(ROLES)))
         self._asked = np.zeros(len(ROLES))
-        self._slower: dict[float, Floats] = {}
         self._tables: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
-        many, told = range(self.size), scene.traffic.dependence
-        pods = scene.traffic.pods
-        self._bursts = _troubles(told.bursts, len(ROLES) * pods, self._rngs)
-        self._outages = _troubles(told.outages, 1, self._rngs)
-        self._effects = (
-            [np.exp(told.pods_sd * self._rngs[k].standard_normal((len(ROLES), pods))) for k in many]
-            if told.pods_sd
-            else []
-        )
-        self._plain = not (self._bursts or self._outages or self._effects)
+        self._unrest = Unrest(scene.traffic, self.layout, self._rngs)
         self._coldest = max((one.amount for one in scene.injections if one.kind == "cold"), default=0.0)
 
     # -- what is asked -------------------------------------------------------------------------------------------
@@ -146,13 +134,11 @@ class Draws:
         keys = tuple(self._key(k, place, share[place], *who[place]) for place in range(len(ROLES)))
         requests = rng.poisson(self._spread(k, share, expected))
         chances, worth = self._table(keys)
-        if not self._plain:
-            chances = self._troubled(k, seconds, chances)
+        chances = self._unrest.troubled(k, seconds, chances)
         whole = requests.sum(axis=1, keepdims=True)
         number = np.concatenate([requests, whole], axis=1)[:, self.layout.pod_of]
         counted = rng.multinomial(number, chances)
-        if traffic.dependence.clumps > 1:
-            self._clump(counted, rng)
+        self._unrest.clump(counted, rng)
         drawn.counts[k] = counted
         np.einsum("rqw,rqw->rq", counted, worth, out=drawn.sums[k])
         if self._coldest:
@@ -216,62 +202,6 @@ class Draws:
             )
         return self._tables[keys]
 
-    # -- dependence ----------------------------------------------------------------------------------------------
-
-    def _troubled(self, k: int, seconds: float, chances: Floats) -> Floats:
-        """``chances`` of one poll with the trouble that pods have in it."""
-        told, traffic = self.scene.traffic.dependence, self.scene.traffic
-        errors = np.ones((len(ROLES), traffic.pods))
-        slow = list[tuple[float, Floats]]()
-        if self._effects:
-            errors = errors * self._effects[k]
-        for spells, troubles, columns in (
-            (told.bursts, self._bursts, (len(ROLES), traffic.pods)), (told.outages, self._outages, (1, 1)),
-        ):  # fmt: skip
-            if spells is not None:
-                on = troubles[k].share(seconds).reshape(columns)
-                errors = errors * (1.0 + (spells.errors_x - 1.0) * on)
-                if spells.latency_x != 1.0 and on.any():
-                    slow.append((spells.latency_x, np.broadcast_to(on, errors.shape)))
-        table = chances.copy()
-        start, pods = self.layout.starts[OUTCOMES], traffic.pods
-        block = table[:, start : start + pods]
-        failed = block[:, :, self.layout.failed]
-        now = np.where(failed >= MOST_FAILED, failed, np.minimum(failed * errors, MOST_FAILED))
-        left = np.divide(1.0 - now, 1.0 - failed, out=np.ones_like(now), where=failed < 1.0)
-        block *= left[:, :, None]
-        block[:, :, self.layout.failed] = now
-        for factor, on in slow:
-            self._slow_down(table, factor, on)
-        return table
-
-    def _slow_down(self, table: Floats, factor: float, on: Floats) -> None:
-        """Latencies of pods in trouble: those of the poll are a mixture of both."""
-        for one in self.layout.families:
-            if one.name != "latency":
-                continue
-            if factor not in self._slower:
-                self._slower[factor] = self.layout.chances(slowed(self.scene.traffic, factor))
-            start = self.layout.starts[one.name]
-            if one.apart:
-                rows, weight = slice(start, start + self.layout.pods), on[:, :, None]
-            else:
-                rows, weight = slice(start, start + 1), on.mean(axis=1)[:, None, None]
-            table[:, rows] = (1.0 - weight) * table[:, rows] + weight * self._slower[factor][rows]
-
-    def _clump(self, counted: Whole, rng: np.random.Generator) -> None:
-        """Errors come several at a time: what was drawn are the clumps, thinned by how many each holds."""
-        mean = self.scene.traffic.dependence.clumps
-        start, pods, column = self.layout.starts[OUTCOMES], self.layout.pods, self.layout.failed
-        block = counted[:, start : start + pods]
-        errors = block[:, :, column]
-        clumps = rng.binomial(errors, 1.0 / mean)
-        more = rng.negative_binomial(np.maximum(clumps, 1), 1.0 / mean)
-        fine = block[:, :, -1]
-        wanted = np.minimum(np.where(clumps > 0, clumps + more, 0), errors + fine)
-        fine += errors - wanted
-        errors[:] = wanted
-
     # -- told ----------------------------------------------------------------------------------------------------
 
     def read(self, drawn: Drawn, roles: Iterable[Role]) -> Mapping[Role, Counts]:
@@ -281,10 +211,3 @@ class Draws:
             role: self.layout.read(drawn.counts[:, place], drawn.sums[:, place], drawn.gauges[:, place])
             for role, place in places.items()
         }
-
-
-def _troubles(spells: Spells | None, columns: int, rngs: Sequence[np.random.Generator]) -> list[Trouble]:
-    return [Trouble(spells, columns, rng) for rng in rngs] if spells is not None else []
-
-
-__all__ = ["FAILED", "ROLES", "Draws", "Part"]

@@ -68,7 +68,7 @@ def _one(text: str, own: Mapping[str, Metric]) -> Injection:
     if found := _COLD.fullmatch(text):
         return Injection(text, "cold", amount=float(found["answers"]))
     found = _EFFECT.fullmatch(text)
-    if found is None:
+    if found is None or found["name"] in ("crash", "cold"):
         raise UsageError(f"--canary-inject: found {text!r}, expected {EXAMPLES}{_nearest_word(text, own)}")
     what = _metric(text, found["name"], own)
     if found["times"] is not None:
@@ -89,10 +89,8 @@ def _share(text: str, given: str | None) -> float:
 
 def _metric(text: str, name: str, own: Mapping[str, Metric]) -> Metric:
     found = own.get(name) or metric(ALIASES.get(name, name))
-    if found is None:
-        raise UsageError(
-            f"--canary-inject {text!r}: nothing is called {name!r}{_nearest(name, own)}; the names are those of gates"
-        )
+    if found is None or found["name"] in ("crash", "cold"):
+        raise UsageError(f"--canary-inject {text!r}: no metric is called {name!r}{_nearest(name, own)}")
     if found.probed or name.startswith(PROBED):
         raise UsageError(
             f"--canary-inject {text!r}: probes are answered without chance in a simulation; "
@@ -107,9 +105,10 @@ def _known(own: Mapping[str, Metric]) -> Sequence[str]:
 
 def _nearest(name: str, own: Mapping[str, Metric]) -> str:
     near = get_close_matches(name, _known(own), 1, 0.5)
-    return f", did you mean {near[0]}?" if near else ""
+    return f", did you mean {near[0]}?" if near else ", expected the name of a gate, crash or cold"
 
 
 def _nearest_word(text: str, own: Mapping[str, Metric]) -> str:
     first = text.partition(" ")[0]
-    return "" if first in _known(own) else _nearest(first, own)
+    near = [] if first in _known(own) else get_close_matches(first, _known(own), 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""
