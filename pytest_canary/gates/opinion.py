@@ -56,9 +56,8 @@ class _Open(Rows):
             bad = events(one)
             if bad is not None:
                 n, x = self._seen.get(name) or (np.full(self._batch, np.nan), np.zeros(self._batch))
-                self._seen[name] = (
-                    np.where(where, np.nan_to_num(n) + one.requests, n), np.where(where, x + bad, x)
-                )  # fmt: skip
+                here = where if one.there is None else where & one.there
+                self._seen[name] = (np.where(here, np.nan_to_num(n) + one.requests, n), np.where(here, x + bad, x))
 
     @property
     def number(self) -> Array:

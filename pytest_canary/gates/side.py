@@ -25,7 +25,7 @@ class Side:
     """
 
     __slots__ = (
-        "_beyond", "bounds", "counts", "events", "gauged", "parts", "replicas", "requests", "strata", "total"
+        "_beyond", "bounds", "counts", "events", "gauged", "parts", "replicas", "requests", "strata", "there", "total"
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,8 @@ class Side:
         self.bounds, self.counts = bounds, counts
         self.total = nothing if total is None else total
         self.replicas, self.strata, self.parts, self.gauged = replicas, strata, parts, gauged
+        self.there: Flags | None = None
+        """Of a replica: in which rollouts it has been seen; None means in all."""
         self._beyond: Array | None = None
 
     @classmethod
@@ -93,13 +95,15 @@ class Side:
         return self if where.all() else self._each(lambda v: np.where(where[:, None] if v.ndim > 1 else where, v, 0.0))
 
     def _each(self, change: _Change) -> Side:
-        return Side(
+        changed = Side(
             change(self.requests), change(self.events), self.bounds,
             None if self.counts is None else change(self.counts), change(self.total),
             {name: side._each(change) for name, side in self.replicas.items()},
             {name: side._each(change) for name, side in self.strata.items()},
             tuple(change(part) for part in self.parts), self.gauged,
         )  # fmt: skip
+        changed.there = None if self.there is None else np.asarray(change(self.there.astype(np.float64)) > 0)
+        return changed
 
     @property
     def empty(self) -> bool:
@@ -115,12 +119,14 @@ class Side:
         if self.bounds != other.bounds:
             return other
         counts = other.counts if self.counts is None or other.counts is None else self.counts + other.counts
-        return Side(
+        added = Side(
             self.requests + other.requests, self.events + other.events, self.bounds, counts,
             self.total + other.total, together(self.replicas, other.replicas), together(self.strata, other.strata),
             tuple(a + b for a, b in zip(self.parts, other.parts, strict=False)) or self.parts or other.parts,
             self.gauged or other.gauged,
         )  # fmt: skip
+        added.there = other.there if self.there is None or other.there is None else self.there | other.there
+        return added
 
     def above(self, places: Places) -> Array:
         """How many observations lie above the boundary with this index, which may be another in each row."""

@@ -15,8 +15,6 @@ from pytest_canary.plan import Plan, belongs, make_plan
 from pytest_canary.session import fixtures
 from pytest_canary.session.collection import Home, Phase, RolloutFile, declared_name, phase_of, stage_of
 
-MADE_UP = "simulated"
-"""The tag of the build that is simulated where nobody names one."""
 
 
 class Roster:

@@ -35,11 +35,10 @@ class Rows:
             values = getattr(self, name)
             if values is not None:
                 setattr(self, name, np.take(values, rows, axis))
-        for name in self.PARTS:
-            part = getattr(self, name)
-            for one in part if isinstance(part, list) else [part]:
-                if one is not None:
-                    cast(Any, one).keep(rows)
+        parts = [getattr(self, name) for name in self.PARTS]
+        each = [one for part in parts for one in (part if isinstance(part, list) else [part]) if one is not None]
+        for one in {id(one): one for one in each}.values():  # two names may mean the same part
+            cast(Any, one).keep(rows)
 
 
 def column(values: ArrayLike, batch: int) -> Floats:

@@ -53,6 +53,8 @@ class Course:
     step: Codes
     proved: Flags
     overdue: Flags
+    blamed: Flags
+    """Shape (gates, batch): which gates the deadline is held against."""
 
 
 def what_next(
@@ -64,7 +66,8 @@ def what_next(
     (batch,).
     """
     failed, proved = (status == FAIL).any(axis=0), (status == PASS).all(axis=0)
-    unharmed = ((status == PASS) | ((status == UNDECIDED) & harmless)).all(axis=0)
+    fine = (status == PASS) | ((status == UNDECIDED) & harmless)
+    unharmed = fine.all(axis=0)
     served = rules.served(elapsed, requests)
     advance = proved & served
     if rules.pace == "proof" and len(status):
@@ -73,4 +76,4 @@ def what_next(
         advance |= served & unharmed
     late = ~failed & ~advance & rules.overdue(elapsed)
     step = np.where(failed | late, STOP, np.where(advance, ADVANCE, WAIT)).astype(np.int8)
-    return Course(step, proved, late)
+    return Course(step, proved, late, late & np.where(unharmed, status != PASS, ~fine))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,8 @@ class Frame:
     values: Array
     replicas: Mapping[str, Frame] = field(default_factory=lambda: NOTHING)
     strata: Mapping[str, Mapping[str, Frame]] = field(default_factory=lambda: NOTHING)
+    there: Flags | None = None
+    """Of a replica: in which rollouts it has been seen; None means in all."""
 
     @classmethod
     def of(cls, sample: Sample, like: Frame | None = None) -> Frame:
@@ -148,19 +150,20 @@ class Frame:
 
     def keep(self, rows: Index) -> Frame:
         """These rollouts only."""
-        return self._each(lambda frame: Frame(frame.at[rows], frame.layout, frame.values[rows]))
+        return self._each(lambda frame: _rows(frame, rows))
 
     def only(self, where: Flags) -> Frame:
         """As it is ``where``, and nothing elsewhere."""
         if where.all():
             return self
-        return self._each(lambda frame: Frame(frame.at, frame.layout, np.where(where[:, None], frame.values, 0.0)))
+        return self._each(lambda frame: replace(frame, values=np.where(where[:, None], frame.values, 0.0)))
 
     def _each(self, change: _Change) -> Frame:
         new = change(self)
         return Frame(
             new.at, new.layout, new.values, {name: part._each(change) for name, part in self.replicas.items()},
             {label: {n: part._each(change) for n, part in parts.items()} for label, parts in self.strata.items()},
+            new.there,
         )  # fmt: skip
 
     # -- over time -------------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ class Frame:
                 return None
             values = np.where(forth[:, None], values, 0.0)
         if not self.replicas and not self.strata:
-            return Frame(self.at, layout, values)
+            return Frame(self.at, layout, values, there=self.there)
         strata = {label: _since(parts, earlier.strata.get(label, NOTHING)) for label, parts in self.strata.items()}
         return Frame(self.at, layout, values, _since(self.replicas, earlier.replicas), strata)
 
@@ -217,13 +220,18 @@ class Frame:
         else:
             layout, values = _merged(self, increment)
         if not (self.replicas or increment.replicas or self.strata or increment.strata):
-            return Frame(increment.at, layout, values)
+            return Frame(increment.at, layout, values, there=increment.there)
         labels = self.strata.keys() | increment.strata.keys()
         strata = {n: _added(self.strata.get(n, NOTHING), increment.strata.get(n, NOTHING)) for n in labels}
         return Frame(increment.at, layout, values, _added(self.replicas, increment.replicas), strata)
 
 
 _Change = Callable[[Frame], Frame]
+
+
+def _rows(frame: Frame, rows: Index) -> Frame:
+    there = None if frame.there is None else frame.there[rows]
+    return Frame(frame.at[rows], frame.layout, frame.values[rows], there=there)
 
 
 def _merged(one: Frame, new: Frame) -> tuple[Layout, Array]:

@@ -53,7 +53,6 @@ class SplitGuard(Rows):
         """Where the source counts probes too: those that it has not told of yet, taken from what it tells next."""
         self._others, self._seconds = np.zeros((2, batch))
         """What the other side has counted, and in how many seconds, since the canary was last read."""
-        self._last: dict[Role, Frame] = {}
 
     def keep(self, rows: Index) -> None:
         super().keep(rows)
@@ -68,6 +67,8 @@ class SplitGuard(Rows):
     ) -> None:
         """Add what every role counted from ``since`` on; ``spans`` are the seconds between its last two readings."""
         batch, frames = self._slowest.size, framed(increments, {})
+        if where is not None:
+            frames = {role: frame.only(where) for role, frame in frames.items()}
         began = column(since, batch)
         self._wait_for(frames)
         here = began >= self._shifted_at + INFLIGHT * self._slowest

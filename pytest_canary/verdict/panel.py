@@ -37,6 +37,7 @@ class Panel:
         self._normal: Sequence[Poll] = ()
         self._frozen = self.captured
         self._split: SplitGuard | None = None
+        self._verified = np.zeros(batch, dtype=bool)
         self._control: ControlGuard | None = None
         self.stage: StageTally | None = None
 
@@ -46,6 +47,7 @@ class Panel:
             if part is not None:
                 part.keep(rows)
         self.captured, self._frozen = self.captured.keep(rows), self._frozen.keep(rows)
+        self._verified = self._verified[rows]
         self._normal, self.batch = (), rows.size
 
     # -- what is normal --------------------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ class Panel:
         label = label or f"{share * 100:g}%"
         self.stage = StageTally(index, began, share, compared, hold_seconds, min_requests, label, frames, allowance)
         self.stage.young_until = began + young_seconds
-        self._split = None
+        self._split, self._verified = None, np.zeros(self.batch, dtype=bool)
         for watch in self.watches:
             self._enter(watch, self.stage)
 
@@ -154,15 +156,21 @@ class Panel:
         for watch in self.watches:
             _feed(watch, reference, increments, since, self.stage.seen_at, where)
         if self._split is not None:
-            self._split.observe(increments, since, self.stage.spans, where)
+            here = self._verified if where is None else self._verified & where
+            self._split.observe(increments, since, self.stage.spans, None if here.all() else here)
         if Role.CONTROL in increments:
             self._control = self._control or ControlGuard(self.captured)
             self._control.observe(increments, where)
 
-    def split_seen(self) -> None:
-        """The split of this stage has been verified; from here on it is watched."""
-        if self.stage is not None:
+    def split_seen(self, where: Flags | None = None) -> None:
+        """The split of this stage has been verified, everywhere or ``where``; from here on it is watched."""
+        self._verified = self._verified | (True if where is None else where)
+        if self.stage is not None and self._split is None:
             self._split = SplitGuard(self.stage.share, self.stage.at, self.captured)
+
+    def forget_polls(self) -> None:
+        """Let go of the polls from before the ramp; no gate is added any more."""
+        self._normal = ()
 
     # -- found -----------------------------------------------------------------------------------------------------
 
@@ -205,12 +213,12 @@ class Panel:
         """
         stage, required = self.stage, self.required
         assert stage is not None
-        requests, failing = np.floor(stage.requests), self.failing()
-        failed = failing.any(axis=0)
+        requests, failed = np.floor(stage.requests), self.failing().any(axis=0)
         may_end = rules.open(elapsed, requests) & ~failed
         may_end = may_end if where is None else may_end & where
         step = np.where(failed, STOP, WAIT).astype(np.int8)
-        course = Course(step, np.zeros(self.batch, dtype=bool), np.zeros(self.batch, dtype=bool))
+        nobody, shape = np.zeros(self.batch, dtype=bool), (len(required), self.batch)
+        course = Course(step, nobody, nobody.copy(), np.zeros(shape, dtype=bool))
         rows = np.flatnonzero(may_end)
         if rows.size:
             served, since = self._served(stage), stage.elapsed
@@ -220,6 +228,7 @@ class Panel:
             harmless = np.array([look.harmless[rows] for look in looks], dtype=bool).reshape(shape)
             ended = what_next(status, harmless, rules, elapsed[rows], requests[rows])
             course.step[rows], course.proved[rows], course.overdue[rows] = ended.step, ended.proved, ended.overdue
+            course.blamed[:, rows] = ended.blamed
         return course
 
     def findings(self, row: int = 0) -> list[tuple[Gate, Finding]]:

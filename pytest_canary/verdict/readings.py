@@ -72,8 +72,12 @@ def missing_labels(gate: Gate, frame: Frame) -> str | None:
 
 
 def _parts(metric: Metric, frames: Mapping[str, Frame]) -> Mapping[str, Side]:
-    read = {name: _side(metric, frame) for name, frame in frames.items()}
-    return {name: side for name, side in read.items() if side is not None}
+    read: dict[str, Side] = {}
+    for name, frame in frames.items():
+        side = _side(metric, frame)
+        if side is not None:
+            side.there, read[name] = frame.there, side
+    return read
 
 
 def _side(metric: Metric, frame: Frame) -> Side | None:
