@@ -91,7 +91,7 @@ def test_a_good_build_is_promoted_in_simulation_and_never_on_the_target(simulate
 
 def test_it_says_where_and_by_what_the_rollout_stopped_and_who_met_it(simulate, report):
     """Stage, gate, users exposed, virtual time; exit code and rows as in a real run."""
-    run = simulate("error_rate x3")
+    run = simulate("error_rate x8")
     told = report()
 
     assert run.exit == 1
