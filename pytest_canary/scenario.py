@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_canary.errors import SpecError, UsageError
@@ -71,6 +71,16 @@ def scenario_of(
     chosen = spec.document.simulate.seed if seed is None else seed
     scene = scene_of(traffic, plan.gates, injections, everything=everything)
     return Scenario(scene, SEED if chosen is None else chosen, tuple(warnings))
+
+
+def simulable(plan: Plan) -> Plan:
+    """``plan`` without what a simulation has not: labels by which a gate compares; a warning says so."""
+    by = [gate.name for gate in plan.gates if gate.by]
+    if not by:
+        return plan
+    warning = f"{', '.join(by)}: `by` is left out, the traffic of a simulation has no labels"
+    gates = tuple(replace(gate, by=()) for gate in plan.gates)
+    return replace(plan, gates=gates, warnings=(*plan.warnings, warning))
 
 
 def _fitted(spec: Spec) -> Traffic | None:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_canary.errors import SpecError, UsageError
 from pytest_canary.plan import Plan
-from pytest_canary.scenario import Scenario, scenario_of
+from pytest_canary.scenario import Scenario, scenario_of, simulable
 from pytest_canary.session.collection import Home
 from pytest_canary.standin import Unrecorded, apart, ledger, put_on, stand_ins
 
@@ -23,7 +23,7 @@ def scenario_for(config: pytest.Config, home: Home, plan: Plan, *, everything: b
 
     """
     assert home.spec is not None
-    seed = config.getoption("canary_simulate")
+    seed, plan = config.getoption("canary_simulate"), simulable(plan)
     try:
         scenario = scenario_of(
             home.spec,

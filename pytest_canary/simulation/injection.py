@@ -89,7 +89,7 @@ def _share(text: str, given: str | None) -> float:
 
 def _metric(text: str, name: str, own: Mapping[str, Metric]) -> Metric:
     found = own.get(name) or metric(ALIASES.get(name, name))
-    if found is None or found["name"] in ("crash", "cold"):
+    if found is None:
         raise UsageError(f"--canary-inject {text!r}: no metric is called {name!r}{_nearest(name, own)}")
     if found.probed or name.startswith(PROBED):
         raise UsageError(

@@ -50,7 +50,7 @@ def no_waiting(monkeypatch):
 def simulate(project):
     """Write a rollout.yaml (production by default, changed by ``replace``) and tests, and simulate it."""
 
-    def run(*inject, replace=None, seed="", args=(), **tests):
+    def run(*inject, replace=None, seed="", args=(), files=None, **tests):
         home = project.pytester.path / "rollouts/gateway"
         home.mkdir(parents=True, exist_ok=True)
         text = PRODUCTION
@@ -58,6 +58,8 @@ def simulate(project):
             assert old in text, old
             text = text.replace(old, new)
         (home / "rollout.yaml").write_text(text)
+        for name, text in (files or {}).items():
+            (home / name).write_text(text)
         for name, source in tests.items():
             (home / f"{name}.py").write_text(source)
         given = [f"--canary-simulate={seed}" if seed else "--canary-simulate", *args]
@@ -91,7 +93,7 @@ def test_a_good_build_is_promoted_in_simulation_and_never_on_the_target(simulate
 
 def test_it_says_where_and_by_what_the_rollout_stopped_and_who_met_it(simulate, report):
     """Stage, gate, users exposed, virtual time; exit code and rows as in a real run."""
-    run = simulate("error_rate x3")
+    run = simulate("error_rate x8")
     told = report()
 
     assert run.exit == 1
@@ -231,6 +233,23 @@ def test_tests_and_gates_of_ones_own_run_unchanged(simulate):
     assert good.rows["test_refusals[25%]"] == "passed"
     assert bad.exit == 1
     assert bad.rows["tool_errors[5%]"] == "failed"
+
+
+def test_what_a_simulation_has_not_is_left_out_and_said(simulate):
+    """Traffic that is made up has no labels to compare by; probes, a control and pods it has."""
+    more = "simulate: {pods: 4}\ncontrol: true\nprobe: {rate: 2, prompts: p.jsonl}\nmodel: none"
+    run = simulate(
+        replace={
+            "warmup: 0s": f"warmup: 0s\n{more}",
+            "latency_p99: {ratio: 1.2}": "latency_p99: {ratio: 1.2, by: [model]}\n  probe_error_rate: {ratio: 2}",
+            "stages: [5, 25, 100]": "stages: [25, 100]",
+        },
+        files={"p.jsonl": '{"messages": [{"role": "user", "content": "hi"}]}\n'},
+    )
+
+    assert run.exit == 0
+    assert "latency_p99: `by` is left out, the traffic of a simulation has no labels" in run.out
+    assert run.rows["probe_error_rate[25%]"] == "passed"
 
 
 def test_the_history_of_the_target_and_its_listeners_hear_nothing(project, simulate):
