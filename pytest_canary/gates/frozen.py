@@ -14,12 +14,19 @@ from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 
 class Frozen(Rows):
-    """One limit, or several of which any may be broken; one for all rollouts or one for each, none where it is NaN."""
+    """One limit, or several of which any may be broken; one for all rollouts or one for each, none where it is NaN.
 
-    AXES = axes(there=0)
+    ``phi`` is the design effect: where counts vary so many times more than chance has it, they tell as much as so many
+    times fewer would.
+    """
+
+    AXES = axes(there=0, _phi=0)
     PARTS = ("_evidence",)
 
-    def __init__(self, limits: Sequence[ArrayLike], alpha: float, batch: int = 1) -> None:
+    def __init__(
+        self, limits: Sequence[ArrayLike], alpha: float, batch: int = 1, *, phi: ArrayLike = 1.0
+    ) -> None:
+        self._phi = np.maximum(column(phi, batch), 1.0)
         self.limits = [column(limit, batch) for limit in limits]
         self.alpha, self._batch = alpha, batch
         self.there: Flags = np.full(batch, bool(self.limits)) & ~np.isnan(sum(self.limits, np.zeros(batch)))
@@ -33,7 +40,7 @@ class Frozen(Rows):
     def update(self, requests: ArrayLike, events: Sequence[ArrayLike], where: Flags | None = None) -> None:
         """Add one poll of the canary: its events against each limit."""
         for evidence, count in zip(self._evidence, events, strict=True):
-            evidence.update(requests, count, where)
+            evidence.update(np.asarray(requests) / self._phi, np.asarray(count) / self._phi, where)
 
     @property
     def worst(self) -> Index:
@@ -55,8 +62,9 @@ class Frozen(Rows):
         found = np.zeros(self._batch)
         for row in np.arange(self._batch) if rows is None else rows:
             if self.there[row] and requests[row] > 0:
-                pairs = zip(events, self.limits, strict=True)
-                found[row] = max(odds_above(float(requests[row]), float(k[row]), float(at[row])) for k, at in pairs)
+                pairs, phi = zip(events, self.limits, strict=True), self._phi[row]
+                each = (odds_above(float(requests[row] / phi), float(k[row] / phi), float(at[row])) for k, at in pairs)
+                found[row] = max(each)
         return found
 
     @property
@@ -69,7 +77,8 @@ class Frozen(Rows):
         return np.asarray(reached & self.there)
 
 
-def highest(requests: Array, events: Array) -> Array:
+def highest(requests: Array, events: Array, phi: ArrayLike = 1.0) -> Array:
     """The rate that a frozen baseline is taken to have had at most; NaN where it counted nothing."""
-    sides = zip(requests.tolist(), events.tolist(), strict=True)
+    effect = np.maximum(column(phi, requests.size), 1.0)
+    sides = zip((requests / effect).tolist(), (events / effect).tolist(), strict=True)
     return np.array([upper_bound(n, k) if n else np.nan for n, k in sides])

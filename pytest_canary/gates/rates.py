@@ -75,10 +75,10 @@ class RelativeRate(Rows):
         self._evidence.start_stage(self._margin, window.hold_seconds)
         self._opinion.start_stage(window.hold_seconds)
         if not window.compared:
-            top = highest(window.frozen.requests, window.frozen.events)
+            top = highest(window.frozen.requests, window.frozen.events, self._gate.design_effect)
             known = not np.isnan(top).all()
             allowed = (top * self._limit if self._kind == "ratio" else top + self._limit,) if known else ()
-            self._frozen = Frozen(allowed, self._alpha, self._batch)
+            self._frozen = Frozen(allowed, self._alpha, self._batch, phi=self._gate.design_effect)
 
     def alone(self, canary: Side, where: Flags | None) -> None:
         """Add one poll of the canary."""

@@ -23,7 +23,7 @@ from pytest_canary.gates.values import By, Counted, Decide, Gate, Limits, Status
 from pytest_canary.gates.window import Window
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.planner import requests_to_prove_ratio
-from pytest_canary.stats.rows import Flags, Index, Rows
+from pytest_canary.stats.rows import Flags, Index, Rows, axes
 
 _AS_ASKED = 0.05
 """A margin as near to the one that was asked for is not worth a line."""
@@ -32,6 +32,7 @@ _AS_ASKED = 0.05
 class RelativeTail(Rows):
     """One relative limit (``ratio`` or ``delta``) on a quantile, kept over the whole rollout."""
 
+    AXES = axes(_phi=0)
     PARTS = ("_levels", "_edges", "_proof_edges", "_evidence", "_clusters", "_opinion", "_frozen")
 
     def __init__(self, kind: str, gate: Gate, alpha: float, stages: int, batch: int = 1) -> None:
@@ -46,6 +47,7 @@ class RelativeTail(Rows):
         self._clusters: Clusters | None = None
         self._opinion = SecondOpinion(stages, gate.levels, batch)
         self._frozen = Frozen((), alpha, batch)
+        self._phi = np.full(batch, gate.design_effect)
         self._limit, self._compared = 0.0, True
 
     def keep(self, rows: Index) -> None:
@@ -92,7 +94,8 @@ class RelativeTail(Rows):
 
     def _know_clusters(self, clusters: Clusters) -> None:
         """Begin with the design effect that the baseline's polls have shown, once and before any comparison."""
-        self._evidence = self._fresh(np.maximum(self._gate.design_effect, clusters.effect))
+        self._phi = np.maximum(self._gate.design_effect, clusters.effect)
+        self._evidence = self._fresh(self._phi)
         for values, slow, where in clusters.polls:
             self._evidence.normal(values, slow, where)
         self._clusters = None
@@ -151,9 +154,9 @@ class RelativeTail(Rows):
         self._opinion.start_stage(window.hold_seconds)
         if not window.compared:
             slow = self._edges.above(window.frozen, "low") if self._edges is not None else None
-            tops = [highest(window.frozen.requests, each) for each in slow or ()]
+            tops = [highest(window.frozen.requests, each, self._phi) for each in slow or ()]
             known = tops and not np.isnan(tops[0]).all()
-            self._frozen = Frozen(tops if known else (), self._alpha, self._batch)
+            self._frozen = Frozen(tops if known else (), self._alpha, self._batch, phi=self._phi)
 
     def _first_limits(self) -> Limits:
         """Those that another stage has, where this one has none: evidence is gathered from the start."""

@@ -14,6 +14,7 @@ from pytest_canary.errors import PlanError, SpecError
 from pytest_canary.plan import Plan, belongs, make_plan
 from pytest_canary.session import fixtures
 from pytest_canary.session.collection import Home, Phase, RolloutFile, declared_name, phase_of, stage_of
+from pytest_canary.standin import MADE_UP
 
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import log
 
@@ -45,4 +45,6 @@ def boundary_at_least(bounds: Sequence[float], value: float) -> float | None:
 
 def boundary_nearest(bounds: Sequence[float], value: float) -> float:
     """The bound nearest to ``value`` as a ratio."""
-    return min((bound for bound in bounds if bound > 0), key=lambda bound: abs(log(bound / max(value, 1e-12))))
+    wanted, first = max(value, 1e-12), bisect_right(bounds, 0.0)
+    at = min(max(bisect_left(bounds, wanted), first + 1), len(bounds) - 1)
+    return min((bound for bound in bounds[max(at - 1, first) : at + 1]), key=lambda bound: abs(log(bound / wanted)))
