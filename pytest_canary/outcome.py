@@ -100,6 +100,14 @@ class Outcome:
     folder: str = ""
     """Folder of the rollout.yaml, as it is reached from where pytest was started."""
 
+    simulated: str = ""
+    """By what it was made up, in words, so that nothing has happened on the target; else empty."""
+
+    @property
+    def place(self) -> str:
+        """Where it ended: ``on production``, or ``in simulation (production)``."""
+        return f"in simulation ({self.target})" if self.simulated else f"on {self.target}"
+
     @property
     def failed(self) -> tuple[Verdict, ...]:
         """The verdicts that convicted."""

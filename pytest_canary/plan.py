@@ -133,6 +133,13 @@ class Plan:
     """Whether the target has a load generator standing in for users."""
     overrides: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    simulated: str = ""
+    """By what traffic, time and builds are made up, in words, so that nothing happens on the target; else empty."""
+
+    @property
+    def place(self) -> str:
+        """Where all this happens: ``on production``, or ``in simulation (production)``."""
+        return f"in simulation ({self.target})" if self.simulated else f"on {self.target}"
 
     def lines(self) -> list[str]:
         """The plan as it is printed before anything happens."""
@@ -140,7 +147,7 @@ class Plan:
         ladder = ", ".join(f"{stage} for {stage.hold_seconds:g} s" for stage in self.stages)
         gates = ", ".join(f"{gate.name} {gate.limits}" for gate in self.gates) or "none declared"
         lines = [
-            f"canary {self.service} on {self.target}: {what}",
+            f"canary {self.service} {self.place}: {what}",
             f"canary stages {ladder}; each with at least {self.stages[0].min_requests} canary requests"
             if len({stage.min_requests for stage in self.stages}) == 1
             else f"canary stages {ladder}",
@@ -161,6 +168,8 @@ class Plan:
                 f"canary probes: {p.rate:g} per second straight at each build from the baseline to the outcome, "
                 f"{len(p.prompts)} prompts in turn, at most {p.concurrency} in flight each; no user is in their numbers"
             )
+        if self.simulated:
+            lines.append(f"canary simulated: {self.simulated}; virtual time, and nothing is deployed")
         lines += [f"canary model change: {line}" for line in self.model_change]
         lines += [f"canary set by --canary-set {override}" for override in self.overrides]
         lines += [f"canary warning: {warning}" for warning in self.warnings]
@@ -361,6 +370,7 @@ def make_plan(
         probing=probing,
         synthetic_users=spec.load is not None,
         overrides=spec.overrides,
+        simulated="traffic that is made up" if spec.simulated else "",
         warnings=(
             *_warnings(gates),
             *_read_as_evidence(spec, gates),
@@ -504,8 +514,9 @@ def _refuse_what_is_not_built(spec: Spec) -> None:
 
 def _prompts(spec: Spec) -> tuple[Prompt, ...]:
     name, key = spec.document.warmup.prompts, "warmup.prompts"
-    if name is None and spec.load is not None and isinstance(spec.load.options.get("prompts"), str):
-        name, key = str(spec.load.options["prompts"]), "load.prompts"
+    load = spec.load.options if spec.load is not None else spec.load_before or {}
+    if name is None and isinstance(load.get("prompts"), str):
+        name, key = str(load["prompts"]), "load.prompts"
     return read_prompts(spec.folder / name, spec.where(key)) if name else ()
 
 

@@ -46,6 +46,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="override anything in rollout.yaml, such as gates.error_rate.ratio=2 or stages=5,100; may be repeated",
     )
+    group.addoption(
+        "--canary-simulate",
+        dest="canary_simulate",
+        metavar="SEED",
+        nargs="?",
+        const="",
+        help="roll out a made-up build under made-up traffic, in virtual time; needs no image and no platform",
+    )
+    group.addoption(
+        "--canary-inject",
+        dest="canary_inject",
+        metavar="WHAT",
+        action="append",
+        default=[],
+        help="what is wrong with the simulated build: 'error_rate x3', 'latency_p99 x1.5 from 25%%', 'cost +25%%', "
+        "'quality -0.05', 'crash at 50%%', 'cold 200'; may be repeated",
+    )
     group.addoption("--canary-state", dest="canary_state", metavar="DIR", help="where ledgers and recordings are kept")
     group.addoption(
         "--canary-report", dest="canary_report", metavar="FILE", help="write the report here (.md or .json)"
@@ -59,8 +76,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Generator[None]:
     """Add ``--image`` once every conftest and plugin has had the chance to take the name."""
+    # Alone it takes no value: what stands after it is a folder.
+    args[:] = ["--canary-simulate=" if word == "--canary-simulate" else word for word in args]
     result = yield
     with suppress(ValueError, ArgumentError):  # somebody's own --image; ours is then --canary-image
         parser.getgroup("canary").addoption(
@@ -77,9 +96,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
     image = config.getoption("canary_image", None)
-    if image is None:
+    seed = config.getoption("canary_simulate", None)
+    if seed is not None and not (seed or "0").isdecimal():
+        raise pytest.UsageError(
+            f"--canary-simulate: found {seed!r}, expected a seed such as --canary-simulate=7, or none"
+        )
+    if seed is None and config.getoption("canary_inject", None):
+        raise pytest.UsageError("--canary-inject is for simulated builds: add --canary-simulate")
+    if image is None and seed is None:
         return
-    if not image.strip():
+    if image is not None and not image.strip():
         raise pytest.UsageError("--image: found nothing, expected a build such as --image=inference-gateway:v2")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         raise pytest.UsageError("a rollout runs in one process: add `-n 0` (or `-p no:xdist`)")
@@ -132,8 +158,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse an image that no rollout can take, before anything runs."""
     image: Any = session.config.getoption("canary_image", None)
-    if image is not None and session.items and CONDUCTOR not in session.config.stash:
+    asked = f"--image={image}" if image is not None else ""
+    if session.config.getoption("canary_simulate", None) is not None:
+        asked = "--canary-simulate"
+    if asked and session.items and CONDUCTOR not in session.config.stash:
+        shown = "--image=..." if image is not None else asked
         raise pytest.UsageError(
-            f"--image={image}: no rollout.yaml was found beside the collected tests; "
-            "name its folder, such as `pytest rollouts/ --image=...`"
+            f"{asked}: no rollout.yaml was found beside the collected tests; "
+            f"name its folder, such as `pytest rollouts/ {shown}`"
         )

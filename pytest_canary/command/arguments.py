@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_canary import __version__
-from pytest_canary.command import abort, check, down, guard, recover, revert, status
+from pytest_canary.command import abort, check, down, guard, power, recover, revert, status
 from pytest_canary.command.conftests import lenders, with_conftests
 from pytest_canary.command.place import Place, choose
 from pytest_canary.command.say import complain
@@ -22,11 +22,14 @@ VERBS: Mapping[str, tuple[Callable[[Place, argparse.Namespace], int], str]] = {
     "abort": (abort.abort, "cut a live run from another terminal: its canary loses its traffic at once"),
     "revert": (revert.revert, "emergency: go straight back to the last good build, without a canary"),
     "down": (down.down, "stop a world that goes on serving (`keep: true`)"),
+    "power": (power.power, "play the rollout a thousand times: how often a good build is stopped, how soon a bad one"),
     "guard": (guard.guard, "stand beside a run and put things right when it dies; every run starts its own"),
 }
 
-NEED_NO_WORLD = frozenset({"status", "abort"})
-CHANGE_NOTHING = frozenset({"status", "check"})
+NEED_NO_WORLD = frozenset({"status", "abort", "power"})
+CHANGE_NOTHING = frozenset({"status", "check", "power"})
+SIMULATED = frozenset({"power"})
+"""Need nothing of the target, not even its variables."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name in ("abort", "revert"):
             command.add_argument("--reason", metavar="TEXT", default="", help="why; it stands in the report")
+        if name == "power":
+            power.options(command)
+        command.set_defaults(simulated=name in SIMULATED)
         if name == "abort":
             command.add_argument(
                 "--wait", metavar="SECONDS", type=float, default=120.0, help="how long the run may take to end (120)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ class Declared:
     where: str
     metric: str = ""
     options: Mapping[str, Any] | None = None
+    kind: str = "gate"
+    """``gate`` for a mark, ``check`` for a ``stage.check``."""
 
     @property
     def written(self) -> bool:
@@ -28,14 +31,27 @@ class Declared:
 def declared_in(folder: Path) -> list[Declared]:
     """What the test files of ``folder`` declare, by file and line; a file that is no Python declares nothing."""
     found = list[Declared]()
-    for path in sorted({*folder.rglob("test_*.py"), *folder.rglob("*_test.py")}):
-        try:
-            text = path.read_text(encoding="utf-8") if path.stat().st_size <= SIZE_LIMIT else ""
-            tree = ast.parse(text)
-        except (OSError, ValueError, SyntaxError, RecursionError):
-            continue  # pytest will say so
+    for path, tree in _trees(folder):
         found += _declared(tree, path.relative_to(folder).as_posix())
     return found
+
+
+def asking_for_stage(folder: Path) -> list[str]:
+    """The tests of ``folder`` that ask for ``stage`` and look at it themselves: ``file.py::test``."""
+    found = list[str]()
+    for path, tree in _trees(folder):
+        for node in ast.walk(tree):
+            named = isinstance(node, ast.FunctionDef) and node.name.startswith("test")
+            if isinstance(node, ast.FunctionDef) and named and any(one.arg == "stage" for one in node.args.args):
+                found.append(f"{path.relative_to(folder).as_posix()}::{node.name}")
+    return found
+
+
+def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted({*folder.rglob("test_*.py"), *folder.rglob("*_test.py")}):
+        with suppress(OSError, ValueError, SyntaxError, RecursionError):  # pytest will say so
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= SIZE_LIMIT else ""
+            yield path, ast.parse(text)
 
 
 def _declared(tree: ast.Module, name: str) -> Iterator[Declared]:
@@ -46,10 +62,14 @@ def _declared(tree: ast.Module, name: str) -> Iterator[Declared]:
             (metric,) = (ast.literal_eval(one) for one in call.args)
             options = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords if one.arg}
         except ValueError:
-            yield Declared(where)
+            yield Declared(where, kind=_kind(call))
             continue
         whole = isinstance(metric, str) and all(one.arg for one in call.keywords)
-        yield Declared(where, str(metric), options) if whole else Declared(where)
+        yield Declared(where, str(metric), options, _kind(call)) if whole else Declared(where, kind=_kind(call))
+
+
+def _kind(call: ast.Call) -> str:
+    return "check" if isinstance(call.func, ast.Attribute) and call.func.attr == "check" else "gate"
 
 
 def _declares(called: ast.expr) -> bool:

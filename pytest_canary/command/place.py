@@ -169,7 +169,7 @@ def choose(given: argparse.Namespace) -> Place:
 
 def _load(file: Path, given: argparse.Namespace) -> Spec:
     try:
-        return load(file, target=given.target, overrides=given.set)
+        return load(file, target=given.target, overrides=given.set, simulated=getattr(given, "simulated", False))
     except SpecError as error:
         said = str(error).replace("--canary-target", "--target")
         whole = str(file) in said or said.startswith("--")

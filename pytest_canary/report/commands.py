@@ -13,6 +13,8 @@ STATE = ".pytest_canary"
 
 def next_steps(outcome: Outcome) -> tuple[str, ...]:
     """What to type now, most urgent first; each is one command, with the reason in front of it."""
+    if outcome.simulated:
+        return (f"ship a build to it: {again(outcome, image=_next_tag(outcome.image))}",)
     if outcome.end is End.NOT_RESTORED:
         return (
             f"see who holds what: {by_hand(outcome, 'status')}",

@@ -26,6 +26,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "run": outcome.run,
         "service": outcome.service,
         "target": outcome.target,
+        "simulated": outcome.simulated,
         "rollout": outcome.rollout,
         "image": outcome.image,
         "end": str(outcome.end),

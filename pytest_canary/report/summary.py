@@ -26,18 +26,18 @@ SHOWN = 4
 def last_line(outcome: Outcome) -> str:
     """How the rollout ended, where, and with which build, in one line."""
     build = str(outcome.canary) if outcome.canary else outcome.image or "no build"
-    line = f"{outcome.end} on {outcome.target}: {build}"
+    line = f"{outcome.end} {outcome.place}: {build}"
     if outcome.end is End.PROMOTED:
         return f"{line} has all the traffic" + (f", instead of {outcome.previous}" if outcome.previous else "")
     if outcome.end is End.UNCHANGED:
         return f"{line}; nothing was deployed"
     if outcome.end is End.NOT_RESTORED:
-        return f"NOT RESTORED on {outcome.target}: a human must look now; {build} may still have traffic"
+        return f"NOT RESTORED {outcome.place}: a human must look now; {build} may still have traffic"
     back = f"; {outcome.stable} has all the traffic" if outcome.stable else ""
     if outcome.end is End.NOT_STARTED:
         return f"{line} met no user{back}"
     stage = f" at {outcome.cut.stage}" if outcome.cut else ""
-    return f"{outcome.end} on {outcome.target}{stage}: {build}, {_blame(outcome)}{back}"
+    return f"{outcome.end} {outcome.place}{stage}: {build}, {_blame(outcome)}{back}"
 
 
 def _blame(outcome: Outcome) -> str:
@@ -47,10 +47,11 @@ def _blame(outcome: Outcome) -> str:
 
 def lines(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> list[Line]:
     """Everything below the first line, in the order in which it is asked for at night."""
-    said = [("trouble", text) for text in _some(outcome.trouble)]
+    said = [("simulated", _made_up(outcome))] if outcome.simulated else []
+    said += [("trouble", text) for text in _some(outcome.trouble)]
     said += _why(outcome)
     said += _stages(outcome)
-    said += _pins(outcome)
+    said += [] if outcome.simulated else _pins(outcome)
     said += _users(outcome)
     said += [("probes", text) for text in _probes(outcome)]
     said += _way_back(outcome)
@@ -62,6 +63,11 @@ def lines(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> list[Line]:
     metrics = files.get("metrics") or outcome.recording
     said += [("metrics", metrics)] if metrics else []
     return said + [("next", step) for step in next_steps(outcome)]
+
+
+def _made_up(outcome: Outcome) -> str:
+    took = duration(outcome.ended_at - outcome.began_at)
+    return f"{outcome.simulated}; {took} of virtual time, and nothing was deployed"
 
 
 def _some(texts: tuple[str, ...]) -> list[str]:

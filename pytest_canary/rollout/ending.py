@@ -201,7 +201,7 @@ class Ending:
         with suppress(Exception):
             self._world.probe.close()
         name = "promote" if end in (End.PROMOTED, End.UNCHANGED) else "rollback"
-        text = "; ".join([f"{end} on {self._plan.target}: {why}", *self._book.trouble])
+        text = "; ".join([f"{end} {self._plan.place}: {why}", *self._book.trouble])
         self._book.row(Row(name, end is not End.NOT_RESTORED, text, seconds, self._cast.properties()))
         return self._outcome(end, why, exposed, seen)
 
@@ -237,6 +237,7 @@ class Ending:
             run=self._run,
             service=plan.service,
             target=plan.target,
+            simulated=plan.simulated,
             image=plan.image or "",
             end=end,
             why=why,

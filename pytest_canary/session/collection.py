@@ -50,7 +50,12 @@ class Home:
         node = path.relative_to(config.rootpath).as_posix() if path.is_relative_to(config.rootpath) else str(path)
         home = cls(folder, node)
         try:
-            home.spec = load(path, target=config.getoption("canary_target"), overrides=config.getoption("canary_set"))
+            home.spec = load(
+                path,
+                target=config.getoption("canary_target"),
+                overrides=config.getoption("canary_set"),
+                simulated=config.getoption("canary_simulate") is not None,
+            )
             home.stages = stages_of(home.spec, node)
             home.gates = declared_gates(home.spec)
         except SpecError as error:

@@ -12,6 +12,7 @@ from pytest_canary import report
 from pytest_canary.errors import Exit
 from pytest_canary.outcome import End
 from pytest_canary.plan import Plan
+from pytest_canary.session import simulated
 from pytest_canary.session.collection import Phase, declared_name, is_our_fixture, narrowed_by, phase_of, stage_of
 from pytest_canary.session.console import Console
 from pytest_canary.session.junit import OWN, report_item
@@ -74,7 +75,12 @@ class Conductor:
     def _plan(self, collected: list[pytest.Item]) -> None:
         home = self.roster.make_plans(collected)
         if home is not None and not self._only_looking():
-            self.live = Live(self.config, home, self.roster.plans[home.folder], self.console, self._should_stop)
+            plan, scenario = self.roster.plans[home.folder], None
+            if self.roster.simulating:
+                looking = any(stage_of(item) and not declared_name(item) for item in collected)
+                plan, scenario = simulated.scenario_for(self.config, home, plan, everything=looking)
+                self.roster.plans[home.folder] = plan
+            self.live = Live(self.config, home, plan, self.console, self._should_stop, scenario)
             self.live.narrowed = narrowed_by(self.config, home.folder)
 
     def _only_looking(self) -> bool:
@@ -220,7 +226,7 @@ class Conductor:
         self._summing_up = True  # pytest's list of what failed comes after this, and asks once more
         live = self.live
         if live is None:
-            if self.roster.plans and not self._only_looking():
+            if self.roster.plans and not self._only_looking() and not self.roster.simulating:
                 self.console.said("nothing was deployed: add --image=... to ship a build")
         elif live.outcome is None:
             self.console.said(f"nothing was deployed: {live.stopped or 'no test asked for the canary'}")

@@ -43,14 +43,16 @@ def leave(outcome: Outcome, state: Path, option: Any, blamed: bool) -> tuple[dic
         for suffix in (".md", ".json"):
             report.write(outcome, reports / f"{outcome.run}{suffix}")
         files["report"] = str(reports / f"{outcome.run}.md")
-        history.remember(state, outcome, files["report"], blamed=blamed)
+        if not outcome.simulated:
+            history.remember(state, outcome, files["report"], blamed=blamed)
     if option.canary_report:
         try:
             report.write(outcome, Path(option.canary_report))
             files["report"] = option.canary_report
         except OSError as error:
             trouble.append(f"the report cannot be written to {option.canary_report}: {error.strerror}")
-    if junit := getattr(option, "xmlpath", None):
+    junit = getattr(option, "xmlpath", None)
+    if junit and outcome.recording:
         with suppress(OSError):
             beside = Path(junit).with_suffix(".metrics.jsonl")
             beside.parent.mkdir(parents=True, exist_ok=True)

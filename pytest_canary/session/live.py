@@ -24,7 +24,8 @@ from pytest_canary.ports import Clock, Fact, Ledger, Shared
 from pytest_canary.recording import Recording
 from pytest_canary.report import history
 from pytest_canary.rollout import Rollout, State
-from pytest_canary.session import files
+from pytest_canary.scenario import Scenario
+from pytest_canary.session import files, simulated
 from pytest_canary.session.collection import Home
 from pytest_canary.session.console import Console
 from pytest_canary.session.holds import Holds
@@ -41,10 +42,18 @@ class Live:
     """A rollout that may start, is running, or is over.  Listens to it, too."""
 
     def __init__(
-        self, config: pytest.Config, home: Home, plan: Plan, console: Console, tell_session: Callable[[str], None]
+        self,
+        config: pytest.Config,
+        home: Home,
+        plan: Plan,
+        console: Console,
+        tell_session: Callable[[str], None],
+        scenario: Scenario | None = None,
     ) -> None:
         assert home.spec is not None
         self.config, self.home, self.plan, self.console, self._spec = config, home, plan, console, home.spec
+        self.scenario = scenario
+        """What is simulated, if it is."""
         self.stopped = ""
         """Why the rollout goes no further; empty while it may."""
         self.stopped_short = ""
@@ -59,6 +68,9 @@ class Live:
         self.files: dict[str, str] = {}
         self.holds = Holds(self)
         self.state = world.state_folder(config.rootpath, config.getoption("canary_state"), self._spec)
+        if scenario is not None:
+            self._spec = simulated.stand_ins(self._spec, plan, scenario)
+            self.state = simulated.apart(self.state)
         self._tell_session = tell_session
         self._signals = Signals(self._on_signal)
         self._rollout: Rollout | None = None
@@ -92,7 +104,7 @@ class Live:
     def _prepared(self) -> Rollout:
         files.check(self.config.option)
         clock = world.clock_of(self._spec)
-        ledger = self._ledger = world.ledger_of(self._spec, self.state)
+        ledger = self._ledger = simulated.ledger() if self.scenario else world.ledger_of(self._spec, self.state)
         run = self._run_name(clock)
 
         def note(kind: str, **data: Any) -> None:
@@ -101,6 +113,8 @@ class Live:
                 self.said(str(say))
 
         shared = Shared(self._spec.service, clock, self.state, self.home.folder, run, note=note)
+        if self.scenario is not None:
+            simulated.put_on(shared, self.plan, self.scenario)
         connected = world.connect(self._spec, shared, self._ask_conftest)
         acquire(ledger, run, clock, self.plan.drain_seconds + RESTORE_SECONDS, self.tick)
         with suppress(FileNotFoundError):
@@ -108,7 +122,8 @@ class Live:
         if not self.plan.keep and kept(ledger.read()):
             self.plan = replace(self.plan, keep=True)
             self.said("an earlier run left its world serving (keep), so it goes on serving after this one too")
-        recording = Recording(self.state / "recordings" / f"{run}.jsonl")
+        recorded = Recording if self.scenario is None else simulated.Unrecorded
+        recording = recorded(self.state / "recordings" / f"{run}.jsonl")
         recording.begin(self.plan)
         judge = Judge(share_alpha(self.plan.gates), len(self.plan.stages))
         if not clock.virtual:
@@ -193,6 +208,8 @@ class Live:
                 with suppress(OSError):
                     history.put_right(self.state, self.rollout.healed, "the next run", self.rollout.world.clock.wall())
         canary = self.rollout.canary
+        if self.scenario is not None:
+            return
         last = history.read(self.state)[-1:]
         if last and last[0].by_guard:
             self.said(f"last time: {last[0].image} {last[0].end} on {last[0].when}: {last[0].why}")
@@ -306,7 +323,9 @@ class Live:
     def _as_seen_here(self, outcome: Outcome) -> Outcome:
         """With what only the session knows."""
         folder = os.path.relpath(self.home.folder, self.config.invocation_params.dir)
-        return replace(outcome, interrupted=self.interrupted and not outcome.failed, folder=folder)
+        recording = "" if self.scenario else outcome.recording
+        ours = self.interrupted and not outcome.failed
+        return replace(outcome, interrupted=ours, folder=folder, recording=recording)
 
     def _leave(self, outcome: Outcome) -> None:
         blamed = bool(outcome.failed or self.failed_tests)
@@ -341,7 +360,12 @@ class Live:
         self._tell_listeners("pytest_canary_row", row=row)
 
     def _tell_listeners(self, hook: str, **what: object) -> None:
-        """Whatever a listener raises changes nothing, not even SystemExit(0); Ctrl-C is no error of a listener."""
+        """Whatever a listener raises changes nothing, not even SystemExit(0); Ctrl-C is no error of a listener.
+
+        Of a simulation nobody is told: somebody who listens may tell a whole team that a build was promoted.
+        """
+        if self.scenario is not None:
+            return
         try:
             getattr(self.config.hook, hook)(**what)
         except KeyboardInterrupt:

@@ -14,6 +14,8 @@ from pytest_canary.errors import PlanError, SpecError
 from pytest_canary.plan import Plan, belongs, make_plan
 from pytest_canary.session import fixtures
 from pytest_canary.session.collection import Home, Phase, RolloutFile, declared_name, phase_of, stage_of
+from pytest_canary.standin import MADE_UP
+
 
 
 class Roster:
@@ -75,15 +77,20 @@ class Roster:
             pytest.UsageError: a plan cannot be made, or the image fits no rollout or several.
 
         """
-        image = self.config.getoption("canary_image")
+        image = self.config.getoption("canary_image") or (MADE_UP if self.simulating else None)
         active = self._fitting(image) if image else None
         for folder, home in self.homes.items():
             mine = [item for item in collected if self.home_of(item) is home and stage_of(item)]
             try:
-                self.plans[folder] = _plan(home, mine, image if home is active else None)
+                self.plans[folder] = _plan(home, mine, named(image, home) if home is active else None)
             except (PlanError, SpecError) as error:
                 raise pytest.UsageError(str(error)) from error
         return active
+
+    @property
+    def simulating(self) -> bool:
+        """Whether this session is of a build and of traffic that are made up."""
+        return self.config.getoption("canary_simulate") is not None
 
     def _fitting(self, image: str) -> Home:
         homes = list(self.homes.values())
@@ -95,8 +102,13 @@ class Roster:
         found = "no collected rollout" if not fitting else f"{len(fitting)} collected rollouts"
         here = self.config.invocation_params.dir
         folders = [os.path.relpath(home.folder, here) for home in (fitting or homes)]
-        given = [f"--image={image}", *_typed(self.config)]
+        given = [] if image == MADE_UP else [f"--image={image}"]
+        given += _typed(self.config)
         commands = "; ".join(shlex.join(["pytest", f"{folder}/", *given]) for folder in folders)
+        if image == MADE_UP:
+            raise pytest.UsageError(
+                f"--canary-simulate is of one rollout, and {found} fits; name its folder: {commands}"
+            )
         raise pytest.UsageError(f"--image={image} fits {found}; name the folder of the one you mean: {commands}")
 
 
@@ -105,11 +117,19 @@ def _typed(config: pytest.Config) -> list[str]:
     named = [
         ("--canary-target", config.getoption("canary_target")),
         ("--canary-state", config.getoption("canary_state")),
+        ("--canary-simulate", config.getoption("canary_simulate")),
     ]
     return [
         *(f"{option}={value}" for option, value in named if value),
+        *(["--canary-simulate"] if config.getoption("canary_simulate") == "" else []),
         *(word for override in config.getoption("canary_set") for word in ("--canary-set", override)),
+        *(f"--canary-inject={text}" for text in config.getoption("canary_inject")),
     ]
+
+
+def named(image: str | None, home: Home) -> str | None:
+    """``image``; a build of this service where one was made up."""
+    return f"{home.spec.service}:{MADE_UP}" if image == MADE_UP and home.spec else image
 
 
 def _plan(home: Home, items: Iterable[pytest.Item], image: str | None) -> Plan:

@@ -5,6 +5,7 @@ from pytest_canary.spec.levels import levels_of
 from pytest_canary.spec.pricing import prices_of
 from pytest_canary.spec.probed import probe_warnings, refuse_what_probes_cannot_tell
 from pytest_canary.spec.reading import AdapterChoice, Spec, is_ours, load, place, schema
+from pytest_canary.spec.simulated import traffic_of
 
 __all__ = [
     "AdapterChoice",
@@ -19,4 +20,5 @@ __all__ = [
     "refuse_what_probes_cannot_tell",
     "schema",
     "stage_limits",
+    "traffic_of",
 ]

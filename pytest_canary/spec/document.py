@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from pytest_canary.identity import Stated
 from pytest_canary.spec import units
-
-
-def _text(read: Callable[[str], Any]) -> BeforeValidator:
-    """Let ``read`` have the text; what is no text (a list, a map) is wrong whatever it holds."""
-
-    def validate(value: Any) -> Any:
-        if isinstance(value, list | dict):
-            try:
-                read("\0")
-            except ValueError as error:
-                raise ValueError(f"{error}, not a list or a map") from None
-        return read(value) if isinstance(value, str) else value
-
-    return BeforeValidator(validate)
-
-
-def _schema(kind: str, example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": ["string", "number"], "description": kind, "examples": [example]})
-
-
-Duration = Annotated[float, _text(units.duration), _schema("seconds, or with units", "1h30m")]
-Deadline = Annotated[float | None, _text(units.deadline), _schema("seconds, with units, or none", "30m")]
-Percent = Annotated[float, _text(units.percent), _schema("per cent of the traffic", "5%")]
-Whole = Annotated[int, _text(units.whole), _schema("a whole number", "500")]
-Chance = Annotated[float, _text(units.share), _schema("a chance above 0 and below 1", "0.01")]
-Noise = Annotated[float | Literal["measure"], _text(units.noise), _schema("per cent, measure or off", "15%")]
-Flag = Annotated[bool, _text(units.boolean)]
-Pace = Literal["hold", "proof"]
-DecideName = Literal["evidence", "threshold", "estimate", "window"]
+from pytest_canary.spec.scalars import (
+    Chance,
+    Deadline,
+    DecideName,
+    Duration,
+    Flag,
+    Noise,
+    Pace,
+    Percent,
+    Whole,
+    text,
+)
+from pytest_canary.spec.simulate import SimulateEntry
 
 
 class Model(BaseModel):
@@ -58,7 +41,7 @@ class EvidenceEntry(Model):
     odds: Chance | None = None
     tail_odds: Chance | None = None
     first: Chance | None = None
-    replicas: Annotated[float, _text(units.number), Field(ge=1, le=1e6)] | None = None
+    replicas: Annotated[float, text(units.number), Field(ge=1, le=1e6)] | None = None
     replica_window: Duration | None = None
     bursts: Literal["auto", "guard", "ignore"] | None = None
     burst_window: Duration | None = None
@@ -105,7 +88,7 @@ class BaselineEntry(Model):
     revision: str = "stable"
     file: str | None = None
     format: Literal["vllm", "guidellm", "aiperf", "genai-perf"] | None = None
-    run: Annotated[int, _text(units.whole), Field(ge=1)] | None = None
+    run: Annotated[int, text(units.whole), Field(ge=1)] | None = None
     model: str | None = None
     window: Duration = 60.0
     min_requests: Whole = 100
@@ -119,7 +102,7 @@ class WarmupEntry(Model):
     tokens: Whole | None = None
     prompts: str | None = None
     until_steady: Flag = True
-    concurrency: Annotated[int, _text(units.whole), Field(ge=1, le=256)] = 4
+    concurrency: Annotated[int, text(units.whole), Field(ge=1, le=256)] = 4
 
 
 class ProbeEntry(Model):
@@ -130,8 +113,8 @@ class ProbeEntry(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    rate: Annotated[float, _text(units.number), Field(gt=0, le=1000)] | None = None
-    concurrency: Annotated[int, _text(units.whole), Field(ge=1, le=256)] = 4
+    rate: Annotated[float, text(units.number), Field(gt=0, le=1000)] | None = None
+    concurrency: Annotated[int, text(units.whole), Field(ge=1, le=256)] = 4
     prompts: str | None = None
 
 
@@ -141,7 +124,7 @@ class CanaryEntry(Model):
     env: dict[str, str] = {}
     args: list[str] = []
     model: str | None = None
-    replicas: Annotated[int, _text(units.whole), Field(ge=1)] | None = None
+    replicas: Annotated[int, text(units.whole), Field(ge=1)] | None = None
     patch: dict[str, Any] | None = None
 
 
@@ -225,7 +208,7 @@ class Document(Model):
     canary: CanaryEntry = CanaryEntry()
     stages: Annotated[list[StageEntry], Field(min_length=1)]
     noise: Noise | None = None
-    poll: Annotated[float, _text(units.duration), Field(gt=0)] = 5.0
+    poll: Annotated[float, text(units.duration), Field(gt=0)] = 5.0
     pace: Pace = "hold"
     decide: DecideName = "evidence"
     evidence: EvidenceEntry = EvidenceEntry()
@@ -248,4 +231,5 @@ class Document(Model):
     keep: Flag = False
     refuse_rejected: Flag = False
     cost: CostEntry | None = None
+    simulate: SimulateEntry = SimulateEntry()
     gates: dict[str, GateEntry] = {}

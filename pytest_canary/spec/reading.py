@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from pytest_canary.errors import SpecError
-from pytest_canary.spec import presets, serving
+from pytest_canary.spec import presets, serving, worldless
 from pytest_canary.spec import tree as trees
 from pytest_canary.spec.document import Document, GateEntry, ProbeEntry
 from pytest_canary.spec.stages import long_form
@@ -54,6 +54,12 @@ class Spec:
     model_change: tuple[str, ...] = ()
     """What is stricter because another model is shipped, in words; empty where none is."""
     tree: Branch = field(default_factory=lambda: Branch({}, ""), repr=False, compare=False)
+    simulated: bool = False
+    """Whether the target's own adapters were left out, because its traffic is made up."""
+    load_before: Mapping[str, Any] | None = None
+    """What the target said about its load, where that was left out."""
+    rebuilds: bool = False
+    """Whether the target's own platform starts new processes on promotion, where that was left out."""
 
     @property
     def service(self) -> str:
@@ -107,9 +113,16 @@ def is_ours(path: Path) -> bool:
 
 
 def load(
-    path: Path, *, target: str | None = None, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    target: str | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    simulated: bool = False,
 ) -> Spec:
     """Read ``path`` for ``target`` (the default one when None), with ``overrides`` (``KEY=VALUE``) laid over it.
+
+    Where it is ``simulated``, what the target says of the real world is left out, and so may be its variables.
 
     Raises:
         SpecError: one line for each mistake, each with its place.
@@ -132,6 +145,7 @@ def load(
             flat = trees.overridden(flat, override)  # what was typed wins over what the target says, too
     presets.named(flat)
     from_environment = _limits_from(flat, os.environ if environ is None else environ)
+    before = worldless.leave_out(flat, ADAPTERS) if simulated else None
     flat = trees.substituted(flat, environ)
     _expand(flat)
     from_preset = presets.expand(flat)
@@ -153,6 +167,9 @@ def load(
         from_preset=from_preset,
         model_change=model_change,
         tree=flat,
+        simulated=simulated,
+        load_before=before.load if before else None,
+        rebuilds=before.rebuilds if before else False,
     )
 
 

@@ -113,6 +113,18 @@ def quantity(text: str) -> float:
     return value
 
 
+def amount(text: str) -> float:
+    """A number, 0 or more, or a time with its unit in seconds: ``150`` or ``250ms``."""
+    try:
+        return quantity(text)
+    except ValueError:
+        pass
+    try:
+        return latency(text)
+    except ValueError:
+        raise ValueError("a number, 0 or more, or a time with its unit such as 250ms") from None
+
+
 def psi(text: str) -> float:
     """A population stability index, from ``0.1`` or ``psi > 0.1``."""
     try:

@@ -98,13 +98,18 @@ def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Basel
         last, baseline = now, Baseline(counted, clock.now() - start, polls=tuple(polls))
         if baseline.seconds >= seconds and baseline.requests >= requests:
             return baseline
-        if baseline.seconds >= max(PATIENCE * seconds, 10.0):
+        if baseline.seconds >= longest(seconds):
             raise BaselineFailed(
                 f"the stable build had {baseline.requests:.0f} requests in {baseline.seconds:.0f} s, expected at least "
                 f"{requests}: there is too little traffic to know what is normal; lower `baseline.min_requests`"
             )
         left = max(0.0, seconds - baseline.seconds)
         tick(f"baseline: {baseline.requests:.0f} of {requests} requests, {left:.0f} s left")
+
+
+def longest(seconds: float) -> float:
+    """How long a window of ``seconds`` may take to collect its requests."""
+    return max(PATIENCE * seconds, 10.0)
 
 
 def _poll(source: MetricSource, clock: Clock, tick: Tick) -> Sample:

@@ -91,19 +91,30 @@ def verify(
         counted = _requests(poll, base, list(before), start)
         total = sum(counted.values())
         share = counted.get(Role.CANARY, 0.0) / total if total else None
-        tolerance = max(0.1, 4.5 * sqrt(wanted * (1 - wanted) / total)) if total else 1.0
-        agrees = share is not None and abs(share - wanted) <= tolerance and (share > 0 or wanted * total < 8)
-        if agrees and ((total >= ENOUGH and share) or waited >= seconds):
+        told = split_seen(counted.get(Role.CANARY, 0.0), total, wanted, out_of_time=waited >= seconds)
+        if told:
             return Shifted(share, total, waited)
-        if waited >= seconds:
-            if share is None:
-                return Shifted(None, 0.0, waited)
+        if told is False:
             raise SplitNotSeen(
                 f"the router was told {wanted:.1%} for the canary and accepted it, but {share:.1%} of {total:.0f} "
                 f"requests went there in {waited:.0f} s; see whether another rule, retry or sticky session decides",
                 share,
             )
         tick(f"the split to be seen: {(share or 0.0):.1%} of {total:.0f} requests, {wanted:.1%} wanted")
+
+
+def split_seen(canary: float, total: float, wanted: float, *, out_of_time: bool) -> bool | None:
+    """Whether ``canary`` of ``total`` requests agree with the share that is ``wanted``; None while that is open.
+
+    No request at all is no disproof once the time is out.
+    """
+    if not total:
+        return True if out_of_time else None
+    share, tolerance = canary / total, max(0.1, 4.5 * sqrt(wanted * (1 - wanted) / total))
+    agrees = abs(share - wanted) <= tolerance and (share > 0 or wanted * total < 8)
+    if agrees and ((total >= ENOUGH and share) or out_of_time):
+        return True
+    return False if out_of_time else None
 
 
 def _requests(poll: Poll, base: dict[Role, Sample], roles: Sequence[Role], start: float) -> dict[Role, float]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from pytest_canary.adapters.simulated.metrics import SimulatedMetrics
+from pytest_canary.adapters.simulated.played import SCENE, Play, PlayedMetrics
 
 OFFERS: Mapping[str, type] = {"metrics": SimulatedMetrics}
 
-__all__ = ["OFFERS", "SimulatedMetrics"]
+__all__ = ["OFFERS", "SCENE", "Play", "PlayedMetrics", "SimulatedMetrics"]

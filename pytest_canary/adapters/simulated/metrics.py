@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_canary.adapters.simulated.more import More
+from pytest_canary.adapters.simulated.played import SCENE, PlayedMetrics
 from pytest_canary.errors import AdapterError, SourceUnavailable
 from pytest_canary.ports import Asked, Fact, Histogram, Role, Router, Sample, Shared
 
@@ -105,9 +106,9 @@ class SimulatedMetrics:
         self._lock = RLock()
 
     @classmethod
-    def connect(cls, options: SimulatedOptions, shared: Shared) -> SimulatedMetrics:
-        """The metric source of one target; starts nothing."""
-        return cls(options, shared)
+    def connect(cls, options: SimulatedOptions, shared: Shared) -> SimulatedMetrics | PlayedMetrics:
+        """The metric source of one target; starts nothing.  Where a scene is played, it says what is counted."""
+        return PlayedMetrics.of(shared) if SCENE in shared.handles else cls(options, shared)
 
     def check(self) -> Sequence[str]:
         if TRAFFIC in self._shared.handles:

@@ -1,0 +1,215 @@
+"""How often the gates of a rollout stop a good build, and how soon a bad one: ``pytest-canary power``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_canary.command.marks import Declared, asking_for_stage, declared_in
+from pytest_canary.command.place import Place
+from pytest_canary.command.say import say
+from pytest_canary.errors import Exit, UsageError
+from pytest_canary.plan import Plan, make_plan
+from pytest_canary.power.cells import Cell, Setting, played
+from pytest_canary.power.prelude import prelude_of, shared_of
+from pytest_canary.power.require import Judged, Requirement, parse
+from pytest_canary.power.summary import Line, line_of
+from pytest_canary.power.table import table
+from pytest_canary.power.unplayed import one_by_one, unplayed
+from pytest_canary.scenario import scenario_of, simulable
+from pytest_canary.spec import Spec
+from pytest_canary.standin import MADE_UP
+
+SIZES = (1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+BAR = 30
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """What may be typed."""
+    command.add_argument("--rollouts", metavar="N", type=_number, default=1000, help="rollouts of each build (1000)")
+    command.add_argument("--seed", metavar="N", type=int, default=1, help="of the first; the others count on (1)")
+    command.add_argument("--gate", metavar="NAME", action="append", default=[], help="only this gate's regressions")
+    command.add_argument(
+        "--sizes", metavar="LIST", type=_sizes, default=SIZES, help="how many times worse (1.2,1.5,2,3,5,10,20)"
+    )
+    command.add_argument("--workers", metavar="N", type=_number, help="processes; one per core when left out")
+    command.add_argument("--json", metavar="FILE", help="write everything there; - is the terminal")
+    command.add_argument("--picture", metavar="FILE", help="draw it there, as .svg or .html")
+    command.add_argument(
+        "--require", metavar="WHAT", action="append", default=[],
+        help="'false_rollback<=1%%', 'caught(error_rate x2)>=90%%', 'exposed(error_rate x2)<=600', 'minutes<=40'; the "
+        "exit code is 1 where one does not hold",
+    )  # fmt: skip
+    command.add_argument("--catch", metavar="WHAT", help="advise how to catch 'error_rate x2' ...")
+    command.add_argument("--within", metavar="TIME", help="... in so much time (30m)")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of at least 1")
+    return int(text)
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    try:
+        sizes = tuple(float(word.strip().lstrip("x")) for word in text.replace(" ", ",").split(",") if word.strip())
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) <= 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected numbers above 1, such as 1.5,2,3")
+    return tuple(dict.fromkeys(sizes))
+
+
+def power(place: Place, given: argparse.Namespace) -> int:
+    """Play the rollout many times and print what its gates do; changes nothing."""
+    setting, unread = setting_of(place, given.rollouts, given.seed)
+    gates = [gate.name for gate in setting.plan.gates if not gate.metric.probed]
+    if not gates:
+        raise UsageError(f"{place.spec.where('gates')}: no gate is declared that could be played")
+    required = parse(given.require, gates)
+    if given.catch or given.within:
+        from pytest_canary.command.advice import advise
+
+        return advise(place, setting, given)
+    chosen = _chosen(given.gate, gates)
+    cells = list(dict.fromkeys([Cell(), *(Cell(gate, size) for gate in chosen for size in given.sizes)]))
+    cells += [one.cell for one in required if one.cell not in cells]
+    quiet = given.json == "-"
+    if not quiet:
+        _said_before(place, setting, unread)
+    began = time.monotonic()
+    ended = played(setting, cells, Bar(began), given.workers)
+    lines = {cell: line_of(cell, of, setting.plan) for cell, of in ended.items()}
+    judged = [one.judged(lines) for one in required]
+    _leave(place, given, setting, list(lines.values()), judged)
+    if not quiet:
+        _say_all(setting, list(lines.values()), judged, time.monotonic() - began)
+    good = lines[Cell()]
+    hopeless = not any(not who for who, _ in good.blamed) and good.minutes_median is None
+    return Exit.ROLLED_BACK if hopeless or not all(one.holds for one in judged) else Exit.PROMOTED
+
+
+def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
+    for name in asked:
+        if name not in gates:
+            raise UsageError(f"--gate {name}: no such gate is played, expected one of {', '.join(gates)}")
+    return list(asked or gates)
+
+
+def setting_of(place: Place, rollouts: int, seed: int) -> tuple[Setting, list[str]]:
+    """What is played: the plan as pytest would make it, its scene and its prelude; and gates that are not."""
+    spec = place.spec
+    declared = declared_in(spec.folder)
+    plan = plan_of(spec, declared)
+    scenario = scenario_of(spec, plan, seed=seed)
+    plan = replace(plan, simulated=str(scenario))
+    prelude = prelude_of(spec, plan, scenario, shared_of(spec, place.state))
+    checks = [one.where for one in declared if one.kind == "check"]
+    lines = list(unplayed(plan, checks, asking_for_stage(spec.folder), rebuilds=spec.rebuilds))
+    lines += [f"{one.where}: a gate that is not written out in plain values" for one in declared if not one.written]
+    return Setting(plan, scenario.scene, prelude, seed, rollouts), lines
+
+
+def plan_of(spec: Spec, declared: Sequence[Declared]) -> Plan:
+    """The plan of the rollout with the gates that its file and its tests declare."""
+    marked = [((one.metric,), one.options, one.where) for one in declared if one.kind == "gate" and one.options]
+    plan = make_plan(spec, rollout=spec.path.name, image=f"{spec.service}:{MADE_UP}", marked=marked)
+    return simulable(replace(plan, keep=False, build=(), refuse_rejected=False))
+
+
+class Bar:
+    """How far it has come, on a terminal; nothing elsewhere."""
+
+    def __init__(self, began: float) -> None:
+        self._began, self._shown = began, sys.stderr.isatty()
+
+    def __call__(self, done: int, whole: int, cell: Cell) -> None:
+        if not self._shown:
+            return
+        passed = time.monotonic() - self._began
+        left = passed / done * (whole - done)
+        full = round(BAR * done / whole)
+        text = f"{'#' * full}{'.' * (BAR - full)} {done:,} of {whole:,} rollouts, about {left:.0f} s left, {cell}"
+        sys.stderr.write(f"\r\033[K{text}" if done < whole else "\r\033[K")
+        sys.stderr.flush()
+
+
+def _said_before(place: Place, setting: Setting, unread: Sequence[str]) -> None:
+    plan, traffic = setting.plan, setting.scene.traffic
+    ladder = ", ".join(f"{stage} for {stage.hold_seconds:g} s" for stage in plan.stages)
+    say(f"{place}: {setting.rollouts:,} rollouts of each build, {traffic.rate:g} requests/s, poll {plan.poll_seconds:g} s")
+    say(f"stages {ladder}")
+    for line in unread:
+        say(f"not played: {line}")
+    if slow := one_by_one(plan.gates):
+        say(f"played one by one, so slower: {', '.join(slow)}")
+    say("")
+
+
+def _say_all(setting: Setting, lines: Sequence[Line], judged: Sequence[Judged], seconds: float) -> None:
+    for text in table(lines):
+        say(text)
+    good = lines[0]
+    if good.minutes_median is None:
+        say("")
+        say(f"this plan can never pass at this traffic: {_why_never(good)}")
+    if judged:
+        say("")
+    for one in judged:
+        say(f"{'ok     ' if one.holds else 'FAILED '} {one.says}")
+    whole = sum(line.rollouts for line in lines)
+    say("")
+    say(f"{whole:,} rollouts in {seconds:.0f} s, seeds {setting.seed} to {setting.seed + setting.rollouts - 1}; "
+        f"one of them, with all that was said: pytest {os.path.relpath(setting.plan.folder)} --canary-simulate={setting.seed}")
+
+
+def _why_never(good: Line) -> str:
+    if good.refused:
+        return good.refused[0][0]
+    if good.blamed:
+        return f"every good build is stopped, {100 * good.blamed[0][1]:.0f} % of them by {good.blamed[0][0]}"
+    return "no rollout started"
+
+
+def _leave(
+    place: Place, given: argparse.Namespace, setting: Setting, lines: Sequence[Line], judged: Sequence[Judged]
+) -> None:
+    if given.json:
+        text = json.dumps(_data(place, setting, lines, judged), indent=2)
+        if given.json == "-":
+            say(text)
+        else:
+            Path(given.json).write_text(text + "\n")
+    if given.picture:
+        from pytest_canary.power.picture import picture
+
+        drawn = picture(lines, f"{place}: what is stopped, and after how many users")
+        html = given.picture.endswith((".html", ".htm"))
+        whole = f"<!doctype html><meta charset=utf-8><title>{place}</title>\n{drawn}" if html else drawn
+        Path(given.picture).write_text(whole)
+
+
+def _data(place: Place, setting: Setting, lines: Sequence[Line], judged: Sequence[Judged]) -> dict[str, Any]:
+    plan = setting.plan
+    return {
+        "version": 1,
+        "service": plan.service,
+        "target": plan.target,
+        "rollouts": setting.rollouts,
+        "seed": setting.seed,
+        "requests_per_second": setting.scene.traffic.rate,
+        "stages": [str(stage) for stage in plan.stages],
+        "lines": [asdict(line) for line in lines],
+        "required": [{"text": one.requirement.text, "holds": one.holds, "says": one.says} for one in judged],
+        "command": place.command("power"),
+    }
+
+
+__all__ = ["Bar", "Requirement", "options", "plan_of", "power", "setting_of"]

@@ -1,0 +1,213 @@
+"""A batch of rollouts as they go: rollout k draws the same numbers alone and among a thousand others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, cos, pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_canary.ports import Role
+from pytest_canary.simulation.changed import changed, slowed
+from pytest_canary.simulation.injection import COLD_SLOWDOWN
+from pytest_canary.simulation.layout import Counts, Layout
+from pytest_canary.simulation.scene import Scene
+from pytest_canary.simulation.traffic import DAY_SECONDS, Traffic
+from pytest_canary.simulation.unrest import Unrest
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+ROLES = (Role.BASELINE, Role.CONTROL, Role.CANARY)
+"""The order of the axis of roles."""
+LEVELS_OF_COLD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Who stands for a role."""
+
+    share: float | Floats
+    """Of the traffic, 0..1; one number, or one for each rollout of the batch."""
+    changed: bool = False
+    """Whether it is the build that is shipped, so that the injections are in it."""
+    young: bool = False
+    """Whether its processes are new, so that it may be cold."""
+
+
+@dataclass(slots=True)
+class Drawn:
+    """What was drawn for a batch of N rollouts."""
+
+    counts: Whole
+    """``[N, roles, rows, width]``, as the layout has it."""
+    sums: Floats
+    """``[N, roles, rows]``: of the values in a histogram's row."""
+    gauges: Floats
+    """``[N, roles, gauges]``: of the last poll alone."""
+
+    def add(self, other: Drawn) -> None:
+        """Count on, in place; gauges are those of ``other``."""
+        self.counts += other.counts
+        self.sums += other.sums
+        self.gauges = other.gauges
+
+    def forget(self, place: int) -> None:
+        """Let the role in this place have counted nothing."""
+        self.counts[:, place], self.sums[:, place] = 0, 0.0
+
+
+class Draws:
+    """The state of ``len(seeds)`` rollouts of one scene; :meth:`advance` lets time pass.
+
+    Every rollout has a stream of chance of its own, ``default_rng(seed)``, which is drawn from in the same order
+    whatever the others do: what rollout k counts depends on its seed, its shares and its polls alone.
+    """
+
+    def __init__(self, scene: Scene, seeds: Sequence[int]) -> None:
+        self.scene, self.size = scene, len(seeds)
+        self.layout = Layout(scene.traffic, scene.gates)
+        self._rngs = [np.random.default_rng(seed) for seed in seeds]
+        self._now = [0.0] * self.size
+        self._pods = np.zeros((self.size, len(ROLES)), dtype=np.int64)
+        """How many run for each role: never fewer than before."""
+        self._served = np.zeros((self.size, len(ROLES)))
+        self._asked = np.zeros(len(ROLES))
+        self._tables: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
+        self._unrest = Unrest(scene.traffic, self.layout, self._rngs)
+        self._coldest = max((one.amount for one in scene.injections if one.kind == "cold"), default=0.0)
+
+    # -- what is asked -------------------------------------------------------------------------------------------
+
+    def advance(
+        self, seconds: float | Floats, parts: Mapping[Role, Part], alive: NDArray[np.bool_] | None = None
+    ) -> Mapping[Role, Counts]:
+        """Let ``seconds`` pass (one number, or one for each rollout) and return what every role counted meanwhile.
+
+        Rollouts that are not ``alive`` are left where they are, and have counted nothing.
+        """
+        return self.read(self.draw(seconds, parts, alive), parts)
+
+    def warmed(self, role: Role, answers: float) -> None:
+        """Say how many requests the processes of ``role`` have answered that no user sent: they warm it."""
+        self._asked[ROLES.index(role)] = answers
+
+    def renew(self, role: Role) -> None:
+        """New processes stand for ``role`` now."""
+        place = ROLES.index(role)
+        self._served[:, place], self._pods[:, place], self._asked[place] = 0.0, 0, 0.0
+
+    def nothing(self) -> Drawn:
+        """What a batch has counted that no time has passed for."""
+        layout, roles = self.layout, len(ROLES)
+        return Drawn(
+            np.zeros((self.size, roles, layout.rows, layout.width), dtype=np.int64),
+            np.zeros((self.size, roles, layout.rows)),
+            np.zeros((self.size, roles, len(self.scene.traffic.gauges))),
+        )
+
+    # -- chance --------------------------------------------------------------------------------------------------
+
+    def draw(
+        self, seconds: float | Floats, parts: Mapping[Role, Part], alive: NDArray[np.bool_] | None = None
+    ) -> Drawn:
+        """What :meth:`advance` reads, as it was drawn."""
+        roles, drawn = len(ROLES), self.nothing()
+        passed = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (self.size,)).tolist()
+        shares = np.zeros((self.size, roles))
+        for role, part in parts.items():
+            shares[:, ROLES.index(role)] = part.share
+        who = [(parts[role].changed, parts[role].young) if role in parts else (False, False) for role in ROLES]
+        each = shares.tolist()
+        for k in range(self.size) if alive is None else np.flatnonzero(alive).tolist():
+            if passed[k] > 0:
+                self._one(k, passed[k], each[k], who, drawn)
+        return drawn
+
+    def _one(
+        self, k: int, seconds: float, share: Sequence[float], who: Sequence[tuple[bool, bool]], drawn: Drawn
+    ) -> None:
+        rng, traffic = self._rngs[k], self.scene.traffic
+        expected = self._rate(self._now[k]) * seconds
+        self._now[k] += seconds
+        keys = tuple(self._key(k, place, share[place], *who[place]) for place in range(len(ROLES)))
+        requests = rng.poisson(self._spread(k, share, expected))
+        chances, worth = self._table(keys)
+        chances = self._unrest.troubled(k, seconds, chances)
+        whole = requests.sum(axis=1, keepdims=True)
+        number = np.concatenate([requests, whole], axis=1)[:, self.layout.pod_of]
+        counted = rng.multinomial(number, chances)
+        self._unrest.clump(counted, rng)
+        drawn.counts[k] = counted
+        np.einsum("rqw,rqw->rq", counted, worth, out=drawn.sums[k])
+        if self._coldest:
+            self._served[k] += whole[:, 0]
+        if traffic.gauges:
+            levels = np.array([[*self._like(key).gauges.values()] for key in keys])
+            drawn.gauges[k] = levels * (1.0 + traffic.gauge_noise * rng.standard_normal(levels.shape))
+
+    def _rate(self, at: float) -> float:
+        daily = self.scene.traffic.daily
+        if daily is None:
+            return self.scene.traffic.rate
+        away = 2 * pi * (daily.start + at - daily.peak) / DAY_SECONDS
+        return self.scene.traffic.rate * (1.0 + daily.swing * cos(away))
+
+    def _spread(self, k: int, shares: Sequence[float], expected: float) -> Floats:
+        """Requests to expect at each pod, ``[roles, pods]``."""
+        pods = self.scene.traffic.pods
+        if pods == 1:
+            return np.array([[expected * share] for share in shares])
+        table = np.zeros((len(ROLES), pods))
+        for place, share in enumerate(shares):
+            if share > 0:
+                wanted = pods if place == 0 else max(1, ceil(share * pods - 1e-9))
+                run = self._pods[k, place] = max(wanted, int(self._pods[k, place]))
+                table[place, :run] = expected * share / run
+        return table
+
+    # -- who they are --------------------------------------------------------------------------------------------
+
+    def _key(self, k: int, place: int, share: float, is_changed: bool, young: bool) -> tuple[object, ...]:
+        """What tells the chances of a role from others."""
+        injections = self.scene.injections
+        if not injections or share <= 0:
+            return ()
+        mine = tuple(one for one in injections if is_changed and one.kind != "cold" and share >= one.share - 1e-9)
+        cold = self._coldness(k, place) if young or is_changed else 0
+        return (mine, cold) if mine or cold else ()
+
+    def _coldness(self, k: int, place: int) -> int:
+        """0 (warm) to 16: how much of the cold answers is still to come."""
+        if not self._coldest:
+            return 0
+        left = 1.0 - float(self._served[k, place] + self._asked[place]) / self._coldest
+        return ceil(max(left, 0.0) * LEVELS_OF_COLD)
+
+    def _like(self, key: tuple[object, ...]) -> Traffic:
+        if not key:
+            return self.scene.traffic
+        traffic = changed(self.scene.traffic, key[0])  # type: ignore[arg-type]
+        cold: float = key[1] / LEVELS_OF_COLD  # type: ignore[operator]
+        return slowed(traffic, 1.0 + (COLD_SLOWDOWN - 1.0) * cold) if cold else traffic
+
+    def _table(self, keys: tuple[tuple[object, ...], ...]) -> tuple[Floats, Floats]:
+        """Chances and worth of every column, ``[roles, rows, width]`` each."""
+        if keys not in self._tables:
+            like = [self._like(key) for key in keys]
+            self._tables[keys] = (
+                np.stack([self.layout.chances(one) for one in like]),
+                np.stack([self.layout.worth(one) for one in like]),
+            )
+        return self._tables[keys]
+
+    # -- told ----------------------------------------------------------------------------------------------------
+
+    def read(self, drawn: Drawn, roles: Iterable[Role]) -> Mapping[Role, Counts]:
+        """What ``drawn``, or several of them added up, says of each role."""
+        places = {role: ROLES.index(role) for role in roles}
+        return {
+            role: self.layout.read(drawn.counts[:, place], drawn.sums[:, place], drawn.gauges[:, place])
+            for role, place in places.items()
+        }
