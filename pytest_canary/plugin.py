@@ -51,6 +51,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--canary-report", dest="canary_report", metavar="FILE", help="write the report here (.md or .json)"
     )
     group.addoption(
+        "--canary-replay",
+        dest="canary_replay",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="run today's gates over a recording, or a folder of them, and ship nothing; may be repeated",
+    )
+    group.addoption(
+        "--canary-replay-expect",
+        dest="canary_replay_expect",
+        choices=["same", "promoted", "rolled-back"],
+        help="fail unless every replay ends so; same: as the run that was recorded, at the same poll",
+    )
+    group.addoption(
         "--canary-again",
         dest="canary_again",
         action="store_true",
@@ -76,7 +90,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
-    image = config.getoption("canary_image", None)
+    image, replayed = config.getoption("canary_image", None), config.getoption("canary_replay", None)
+    if replayed and image is not None:
+        raise pytest.UsageError("--canary-replay ships nothing: drop --image, or replay after the rollout")
+    if replayed and (hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"):
+        raise pytest.UsageError("a replay runs in one process: add `-n 0` (or `-p no:xdist`)")
     if image is None:
         return
     if not image.strip():
@@ -112,6 +130,10 @@ def conductor_of(config: pytest.Config) -> Conductor:
 
         made = config.stash[CONDUCTOR] = conductor.Conductor(config, partial(folder_of, config))
         config.pluginmanager.register(made, fixtures.CONDUCTOR)
+        if config.getoption("canary_replay"):
+            from pytest_canary.session import replays
+
+            replays.register(config, made)
     return config.stash[CONDUCTOR]
 
 
@@ -132,6 +154,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse an image that no rollout can take, before anything runs."""
     image: Any = session.config.getoption("canary_image", None)
+    if session.config.getoption("canary_replay", None) and CONDUCTOR not in session.config.stash:
+        raise pytest.UsageError(
+            "--canary-replay: no rollout.yaml was found beside the collected tests, whose gates would be asked; "
+            "name its folder, such as `pytest rollouts/ --canary-replay=...`"
+        )
     if image is not None and session.items and CONDUCTOR not in session.config.stash:
         raise pytest.UsageError(
             f"--image={image}: no rollout.yaml was found beside the collected tests; "

@@ -138,13 +138,13 @@ class _Body:
         poll = POLLS.get(told.get("poll") or (Poll.LOOK if self._stage >= 0 else Poll.BASELINE))
         if poll is None:
             raise ValueError(f"poll {told['poll']!r}, expected one of {', '.join(POLLS)}")
-        roles = [key for key in told if key not in ("t", "poll", "stage")]
+        roles = [key for key in told if key not in ("t", "poll", "stage", "why")]
         for name in roles:
             if name not in ROLES:
                 raise ValueError(f"{name!r}, expected t, poll, stage or a role: {', '.join(ROLES)}")
             self._parts.setdefault(ROLES[name], Part()).take(told[name], at, self._bounds)
         samples = {ROLES[name]: self._parts[ROLES[name]].sample() for name in roles}
-        return Recorded(at, self._stage, samples, poll, line)
+        return Recorded(at, self._stage, samples, poll, str(told.get("why", "")), line)
 
 
 def _short(told: Json) -> str:

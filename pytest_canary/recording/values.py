@@ -65,6 +65,8 @@ class Recorded:
     """Number of the stage that was on; -1 before the first."""
     samples: Mapping[Role, Sample]
     poll: Poll = Poll.LOOK
+    why: str = ""
+    """Why nobody was told of, where the metric source did not answer."""
     line: int = field(default=0, compare=False)
     """Where it stands in the file, from 1."""
 

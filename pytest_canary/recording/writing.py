@@ -33,10 +33,15 @@ class Recording:
         with self._lock:
             self._write({"recording": VERSION, **named, "plan": header_of(plan)})
 
-    def write_sample(self, at: float, stage_index: int, samples: Mapping[Role, Sample], poll: Poll = Poll.LOOK) -> None:
-        """Add what the roles have counted until ``at``; raises OSError, and then nothing was added."""
+    def write_sample(
+        self, at: float, stage_index: int, samples: Mapping[Role, Sample], poll: Poll = Poll.LOOK, why: str = ""
+    ) -> None:
+        """Add what the roles have counted until ``at``; ``why`` says why there is nothing, where the source is silent.
+
+        Raises OSError, and then nothing was added.
+        """
         with self._lock:
-            line: Json = {"t": at, "poll": str(poll)}
+            line: Json = {"t": at, "poll": str(poll), **({"why": why} if why else {})}
             if stage_index != self._stage:
                 line["stage"] = stage_index
             kept = dict(self._kept)

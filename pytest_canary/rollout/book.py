@@ -65,10 +65,10 @@ class Book:
         with suppress(OSError):
             self.recording.write_event(self.clock.now() if moment is None else moment, kind, **data)
 
-    def polled(self, at: float, stage: int, samples: Mapping[Role, Sample], poll: Poll) -> None:
+    def polled(self, at: float, stage: int, samples: Mapping[Role, Sample], poll: Poll, why: str = "") -> None:
         """Add what was counted to the recording, if it can be written."""
         with suppress(OSError):
-            self.recording.write_sample(at, stage, samples, poll)
+            self.recording.write_sample(at, stage, samples, poll, why)
 
     def in_trouble(self, text: str, *, not_restored: bool = False) -> None:
         """Remember what went wrong while putting things right."""

@@ -93,7 +93,8 @@ class Traffic:
             self._book.note("weights", **{str(role): share for role, share in weights.items()})
             self.flowing, self.stage = True, stage
             at = self._world.clock.now()
-            self._book.event("stage", moment=at, **told_stage(stage, weights))
+            interval = self._world.source.interval_seconds
+            self._book.event("stage", moment=at, interval=interval, **told_stage(stage, weights))
             self._book.polled(at, stage.index, before, Poll.BEFORE)
             self._judge.start_stage(
                 stage.index,
@@ -208,7 +209,7 @@ class Traffic:
             self._last.update(samples)
             self._judge.observe(samples, now)
             self._remember_bad(samples)
-            self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK)
+            self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK, self._blind)
             failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
             self._died = self._pulse.feel(samples, now)
             wrong = self._died or self._hurt() or self._judge.wrong()

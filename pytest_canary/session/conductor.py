@@ -86,7 +86,9 @@ class Conductor:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Print the plan."""
-        lines = []
+        lines = list[str]()
+        if self.config.getoption("canary_replay"):
+            return lines
         for folder, plan in self.roster.plans.items():
             lines += plan.lines() if plan.image or not self.config.getoption("canary_image") else []
             narrowed = narrowed_by(self.config, folder)
@@ -171,6 +173,8 @@ class Conductor:
         """Our steps are counted and stand in JUnit; the console has shown them already, and short results too."""
         status = yield
         if OWN in getattr(report, "keywords", ()):
+            if report.when != "call" and report.passed:
+                return "", "", ""  # a row is one, however many phases tell of it
             return report.outcome, "", report.outcome.upper() if self._summing_up else ""
         if self.console.owns_line and status:
             return status[0], "", *status[2:]
@@ -220,7 +224,7 @@ class Conductor:
         self._summing_up = True  # pytest's list of what failed comes after this, and asks once more
         live = self.live
         if live is None:
-            if self.roster.plans and not self._only_looking():
+            if self.roster.plans and not self._only_looking() and not self.config.getoption("canary_replay"):
                 self.console.said("nothing was deployed: add --image=... to ship a build")
         elif live.outcome is None:
             self.console.said(f"nothing was deployed: {live.stopped or 'no test asked for the canary'}")
