@@ -33,7 +33,11 @@ ROOMS: dict[str, set[str]] = {
     "guard": {"ports", "errors"},
     "report": {"outcome", "verdict", "steps", "ports", "errors"},
     "hookspecs": {"outcome", "ports"},
+    "replay": {
+        *("rollout", "outcome", "verdict", "steps", "recording", "plan", "identity", "gates", "ports", "errors"),
+    },
     "session": {
+        "replay",
         "rollout",
         "guard",
         "report",
@@ -52,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "plugin": {"session", "hookspecs", "spec"},
     "command": {
         *("guard", "world", "report", "outcome", "verdict", "steps", "plan", "results", "spec", "gates"),
-        *("ports", "errors"),
+        *("recording", "ports", "errors"),
     },
     "adapters": {"prompts", "identity", "ports", "errors"},
     "demo": set(),

@@ -7,8 +7,8 @@ played.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,18 @@ class _Script:
         return weight
 
 
-def marked(path: Path) -> tuple[Header, Iterator[Line]]:
-    """Read ``path``, whoever wrote it.
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A recording with all marks, whoever wrote it."""
+
+    path: Path
+    header: Header
+    lines: Callable[[], Iterator[Line]]
+    """Reads them, from the first on."""
+
+
+def marked(path: Path) -> Marked:
+    """Look into ``path``.
 
     Raises:
         UsageError: it is no recording, or holds no stage.
@@ -144,11 +154,10 @@ def marked(path: Path) -> tuple[Header, Iterator[Line]]:
     """
     header, lines = read(path)
     if header.stages or header.run:
-        return header, lines
+        return Marked(path, header, lambda: read(path)[1])
     script = _Script(path)
     script.see(lines)
-    header = replace(header, plan=script.plan(header))
-    return header, _marked(script)
+    return Marked(path, replace(header, plan=script.plan(header)), lambda: _marked(script))
 
 
 def _marked(script: _Script) -> Iterator[Line]:
@@ -177,6 +186,6 @@ def _begun(stage: _Stage, index: int, control: bool) -> Iterator[Line]:
     roles = [role for role in stage.before if control or role is not Role.CONTROL]
     told = {role: last.samples[role] for role in roles}
     yield replace(begin, data={**begin.data, "index": index, "stage": name, "weight": stage.weight})
-    yield Recorded(begin.at, index, {role: stage.before[role] for role in roles}, Poll.BEFORE, line=begin.line)
-    yield Recorded(begin.at + PATIENT_SECONDS, index, told, Poll.CHECK, line=begin.line)
+    yield Recorded(begin.at, index, {role: stage.before[role] for role in roles}, Poll.BEFORE)
+    yield Recorded(begin.at + PATIENT_SECONDS, index, told, Poll.CHECK)
     yield Event(begin.at, "split", {}, begin.line)

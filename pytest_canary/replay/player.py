@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_canary.errors import CanaryError, RecordingEnds, UsageError
+from pytest_canary.gates import Gate
 from pytest_canary.outcome import End, Row
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.recording import Event, Header, Notice, Recorded
-from pytest_canary.replay.marked import marked
+from pytest_canary.replay.known import names_of, normal_of, parted
+from pytest_canary.replay.marked import Marked, marked
 from pytest_canary.replay.plan import replanned
 from pytest_canary.replay.played import Now, Played
 from pytest_canary.replay.tape import Tape
@@ -33,21 +35,15 @@ def no_tests(stage: Stage | None, decision: Decision | None, began: float) -> st
 class Player:
     """One recording, and the rollout that lives through it."""
 
-    def __init__(
-        self,
-        path: Path,
-        header: Header,
-        lines: Iterator[Recorded | Event | Notice],
-        plan: Plan,
-        notes: Sequence[str] = (),
-    ) -> None:
-        made = replanned(plan, header)
-        self.path, self.plan, self._notes = path, made.plan, [*notes, *made.notes]
-        self.tape = Tape(header, lines)
+    def __init__(self, recording: Marked, plan: Plan, notes: Sequence[str] = ()) -> None:
+        made = replanned(plan, recording.header)
+        gates, uncounted = _answered(recording, share_alpha(made.plan.gates))
+        self.path, self.plan = recording.path, replace(made.plan, gates=gates)
+        self._notes = [*notes, *made.notes, *uncounted]
+        self.tape = Tape(recording.header, recording.lines())
         self.tape.begin()
-        world = world_of(self.tape, header.service or plan.service)
-        judge = Judge(share_alpha(self.plan.gates), len(self.plan.stages))
-        self.rollout = Rollout(self.plan, world, Forgetful(), Unwritten(), judge, self, path.stem)
+        world, judge = world_of(self.tape, plan.service), Judge(gates, len(self.plan.stages))
+        self.rollout = Rollout(self.plan, world, Forgetful(), Unwritten(), judge, self, self.path.stem)
         traffic = self.rollout.traffic
         self.tape.look, self.tape.over = traffic.look, lambda: traffic.cut_made is not None
 
@@ -156,5 +152,18 @@ def play(path: Path, plan: Plan, tests: Tests = no_tests) -> Played:
         UsageError: the file is no recording, or a line of it is broken.
 
     """
-    header, lines = marked(path)
-    return Player(path, header, lines, plan).play(tests)
+    return Player(marked(path), plan).play(tests)
+
+
+def _answered(recording: Marked, gates: Sequence[Gate]) -> tuple[tuple[Gate, ...], list[str]]:
+    """The gates that the recording can answer, with the share of alpha that each has among all of today's."""
+    normal = normal_of(recording.lines())
+    if normal is None:
+        return tuple(gates), []
+    answered, others = parted(gates, normal)
+    if gates and not answered:
+        raise UsageError(
+            f"{recording.path}: found counts of {names_of(normal)}, expected what one of the gates "
+            f"{', '.join(others)} asks for; see docs/recordings.md for the names that gates know"
+        )
+    return answered, [f"not counted then, so not asked now: {', '.join(others)}"] if others else []

@@ -231,7 +231,8 @@ class Tape:
             return self._ahead.popleft()
         line = next(self._lines, None)
         if isinstance(line, Recorded):
-            self.oddities.see(line)
+            if line.line:  # what was only made for the replay tells nothing of the file
+                self.oddities.see(line)
             self.then.polled(line)
         elif isinstance(line, Event):
             self.then.hear(line)

@@ -67,10 +67,10 @@ class _Tests:
 
     @classmethod
     def of(cls, items: Sequence[pytest.Item]) -> _Tests:
-        """Nobody is there who could answer a test that asks the canary itself."""
-        mine = [item for item in items if not declared_name(item) and (stage_of(item) or phase_of(item) is Phase.WARM)]
-        asks = [item for item in mine if "canary" in getattr(item, "fixturenames", ())]
-        return cls([item for item in mine if item not in asks], asks)
+        """Nobody is there who could answer a test that asks the canary itself, or was warmed."""
+        own = [item for item in items if not declared_name(item) and phase_of(item) >= Phase.WARM]
+        asks = [item for item in own if {"canary", "warmup"} & set(getattr(item, "fixturenames", ()))]
+        return cls([item for item in own if item not in asks], [item for item in asks if stage_of(item)])
 
 
 class Replays:
@@ -116,12 +116,12 @@ class Replays:
 
     def _played(self, session: pytest.Session, path: Path) -> tuple[Home, Played]:
         shown = _shown(path, self.config.invocation_params.dir)
-        header, lines = marked(shown)
-        home = self._home(shown, header.service)
+        recording = marked(shown)
+        home = self._home(shown, recording.header.service)
         items = [item for item in session.items if self._conductor.roster.home_of(item) is home]
         tests = _Tests.of(items)
-        plan, notes = self._plan(home, header.target, [item for item in items if item not in tests.left_out])
-        player = Player(shown, header, lines, plan, notes + _left_out(tests.left_out))
+        plan, notes = self._plan(home, recording.header.target, [item for item in items if item not in tests.left_out])
+        player = Player(recording, plan, notes + _left_out(tests.left_out))
         playback = Playback(session, home, player, tests.run)
         self._conductor.live = cast("Live", playback)
         try:
