@@ -109,11 +109,14 @@ class Missing(AdapterError):
 
 
 class RecordingEnds(CanaryError):
-    """A recording that is replayed has no more of what was asked for; ``cut`` when that is because the run was cut."""
+    """A recording that is replayed has no more of what was asked for.
 
-    def __init__(self, why: str, *, cut: bool = False) -> None:
+    ``cut`` when that is because the run was cut, ``goes_on`` when the run went on to its next stage.
+    """
+
+    def __init__(self, why: str, *, cut: bool = False, goes_on: bool = False) -> None:
         super().__init__(why)
-        self.cut = cut
+        self.cut, self.goes_on = cut, goes_on
 
 
 class Busy(CanaryError):

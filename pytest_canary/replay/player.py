@@ -40,6 +40,8 @@ class Player:
         gates, uncounted = _answered(recording, share_alpha(made.plan.gates))
         self.path, self.plan = recording.path, replace(made.plan, gates=gates)
         self._notes = [*notes, *made.notes, *uncounted]
+        self._waiting = ""
+        """The first stage that the recording leaves before today's gates have decided on it, and why they had not."""
         self.tape = Tape(recording.header, recording.lines())
         self.tape.begin()
         world, judge = world_of(self.tape, plan.service), Judge(gates, len(self.plan.stages))
@@ -81,7 +83,14 @@ class Player:
         traffic = self.rollout.traffic
         for stage in self.plan.stages:
             began = self.tape.now()
-            decision = self.rollout.ramp(stage)
+            try:
+                decision = self.rollout.ramp(stage)
+            except RecordingEnds as error:
+                if not error.goes_on:
+                    raise
+                self._waiting = self._waiting or f"{stage}: {self._undecided(error)}"
+                self.tape.ended = None
+                continue
             if decision.step is Step.STOP:
                 return decision.why
             if failed := tests(stage, decision, began):
@@ -95,11 +104,13 @@ class Player:
         looks, at = tape.looks, tape.now()
         tape.over = lambda: True  # what is left on the tape is not lived through
         made = traffic.cut_made
-        decided = made is not None or ends is None
+        waiting, stage = self._waiting, str(traffic.stage or "")
+        decided = made is not None or bool(stopped) or (ends is None and not waiting)
         verdicts = tuple(traffic.verdicts)
         blamed = tuple(v.gate for v in verdicts if v.status is Status.FAIL and not v.alert)
         if not decided:
-            now, why = Now.NOT_DECIDED, self._undecided(ends)
+            stage, why = waiting.split(": ", 1) if waiting else (stage, self._undecided(ends))
+            now, waiting = Now.NOT_DECIDED, ""
         elif made is None and not stopped:
             now, why = Now(self.rollout.promote(PASSED).end), PASSED
         else:
@@ -107,19 +118,20 @@ class Player:
             now = Now.NOT_STARTED if outcome.end is End.NOT_STARTED else Now.ROLLED_BACK
             why = outcome.why
         tape.unwind()
+        odd = tape.oddities.told()
         both = made is not None and then.cut_at is not None
         return Played(
             path=self.path,
             then=then,
             now=now,
             why=why,
-            stage=str(traffic.stage or ""),
+            stage=stage,
             looks=looks,
             seconds=(then.cut_at or 0.0) - at if both else None,
             verdicts=verdicts,
             blamed=blamed,
             cut_by_others=ends is not None and ends.cut,
-            notes=(*self._notes, *tape.oddities.told()),
+            notes=(*([f"today's gates had not decided on {waiting}"] if waiting else []), *self._notes, *odd),
         )
 
     def _undecided(self, ends: RecordingEnds | None) -> str:

@@ -135,7 +135,11 @@ class Tape:
         """Play what is left of the run: it was watched until its outcome, or until the traffic returned."""
         while not self.over():
             line = self._next()
-            if line is None or (isinstance(line, Event) and line.kind in ("outcome", "stage")):
+            if (
+                line is None
+                or isinstance(line, Notice)
+                or (isinstance(line, Event) and line.kind in ("outcome", "stage"))
+            ):
                 return
             self._play(line)
 
@@ -195,8 +199,9 @@ class Tape:
             line = self._next()
             if line is None or (isinstance(line, Event) and line.kind in ("outcome", "stage") and line.at < until):
                 self._back(line)
-                goes_on = "goes on" if isinstance(line, Event) and line.kind == "stage" else "ends"
-                raise self._ends(f"the recording {goes_on} before today's gates decide")
+                if isinstance(line, Event) and line.kind == "stage":
+                    raise self._ends("the recording goes on before today's gates decide", goes_on=True)
+                raise self._ends("the recording ends before today's gates decide")
             if not isinstance(line, Notice) and line.at > until:
                 self._back(line)
                 break
@@ -220,8 +225,8 @@ class Tape:
         elif line is None or isinstance(line, Notice) or (isinstance(line, Event) and line.kind == "outcome"):
             raise self._ends("the recording ends here")
 
-    def _ends(self, why: str, *, cut: bool = False) -> RecordingEnds:
-        self.ended = RecordingEnds(why, cut=cut)
+    def _ends(self, why: str, *, cut: bool = False, goes_on: bool = False) -> RecordingEnds:
+        self.ended = RecordingEnds(why, cut=cut, goes_on=goes_on)
         return self.ended
 
     # -- lines -------------------------------------------------------------------------------------------------
