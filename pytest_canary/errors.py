@@ -16,6 +16,7 @@
     │   ├── Silent              whoever manages it cannot be asked now
     │   ├── SplitNotSeen        weights were accepted but the requests do not follow them
     │   └── Missing             something the adapter needs is not installed
+    ├── RecordingEnds           a recording that is replayed has no more of what was asked for
     ├── Busy                    another run holds this rollout                                exit 4
     ├── LedgerError             the ledger cannot be read or written
     │   └── Lost                somebody else has taken over this rollout
@@ -105,6 +106,17 @@ class SplitNotSeen(AdapterError):
 
 class Missing(AdapterError):
     """Something an adapter needs is not there; the text names the command that mends it."""
+
+
+class RecordingEnds(CanaryError):
+    """A recording that is replayed has no more of what was asked for.
+
+    ``cut`` when that is because the run was cut, ``goes_on`` when the run went on to its next stage.
+    """
+
+    def __init__(self, why: str, *, cut: bool = False, goes_on: bool = False) -> None:
+        super().__init__(why)
+        self.cut, self.goes_on = cut, goes_on
 
 
 class Busy(CanaryError):

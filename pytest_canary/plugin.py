@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -68,6 +68,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--canary-report", dest="canary_report", metavar="FILE", help="write the report here (.md or .json)"
     )
     group.addoption(
+        "--canary-replay",
+        dest="canary_replay",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="run today's gates over a recording, or a folder of them, and ship nothing; may be repeated",
+    )
+    group.addoption(
+        "--canary-replay-expect",
+        dest="canary_replay_expect",
+        choices=["same", "promoted", "rolled-back"],
+        help="fail unless every replay ends so; same: as the run that was recorded, at the same poll",
+    )
+    group.addoption(
         "--canary-again",
         dest="canary_again",
         action="store_true",
@@ -95,22 +109,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
-    image = config.getoption("canary_image", None)
-    seed = config.getoption("canary_simulate", None)
-    if seed is not None and not (seed or "0").isdecimal():
-        raise pytest.UsageError(
-            f"--canary-simulate: found {seed!r}, expected a seed such as --canary-simulate=7, or none"
-        )
-    if seed is None and config.getoption("canary_inject", None):
-        raise pytest.UsageError("--canary-inject is for simulated builds: add --canary-simulate")
-    if image is None and seed is None:
-        return
-    if image is not None and not image.strip():
-        raise pytest.UsageError("--image: found nothing, expected a build such as --image=inference-gateway:v2")
-    if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
-        raise pytest.UsageError("a rollout runs in one process: add `-n 0` (or `-p no:xdist`)")
-    if config.getoption("setuponly", False) and not config.getoption("setupplan", False):
-        raise pytest.UsageError("--setup-only would deploy and decide nothing: use --setup-plan to see the plan")
+    from pytest_canary.session import asked
+
+    asked.check(config)
 
 
 def folder_of(config: pytest.Config, folder: Path) -> Path | None:
@@ -138,6 +139,10 @@ def conductor_of(config: pytest.Config) -> Conductor:
 
         made = config.stash[CONDUCTOR] = conductor.Conductor(config, partial(folder_of, config))
         config.pluginmanager.register(made, fixtures.CONDUCTOR)
+        if config.getoption("canary_replay"):
+            from pytest_canary.session import replays
+
+            replays.register(config, made)
     return config.stash[CONDUCTOR]
 
 
@@ -157,13 +162,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse an image that no rollout can take, before anything runs."""
-    image: Any = session.config.getoption("canary_image", None)
-    asked = f"--image={image}" if image is not None else ""
-    if session.config.getoption("canary_simulate", None) is not None:
-        asked = "--canary-simulate"
-    if asked and session.items and CONDUCTOR not in session.config.stash:
-        shown = "--image=..." if image is not None else asked
-        raise pytest.UsageError(
-            f"{asked}: no rollout.yaml was found beside the collected tests; "
-            f"name its folder, such as `pytest rollouts/ {shown}`"
-        )
+    from pytest_canary.session import asked
+
+    homeless = asked.homeless(session.config)
+    if homeless and CONDUCTOR not in session.config.stash and (session.items or "--canary-replay" in homeless):
+        raise pytest.UsageError(homeless)

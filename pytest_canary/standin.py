@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pytest_canary.plan import Plan
 from pytest_canary.ports import Ledger, Revision, Role, Sample, Shared
-from pytest_canary.recording import Recording
+from pytest_canary.recording import Poll, Recording
 from pytest_canary.scenario import Scenario
 from pytest_canary.spec import Spec
 
@@ -73,10 +73,12 @@ def put_on(shared: Shared, plan: Plan, scenario: Scenario) -> None:
 class Unrecorded(Recording):
     """Writes nothing: the same seed gives the same counts again."""
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: Plan, run: str = "", at: float = 0.0, wall: float | None = None) -> None:
         """Nothing."""
 
-    def write_sample(self, at: float, stage_index: int, samples: Mapping[Role, Sample]) -> None:
+    def write_sample(
+        self, at: float, stage_index: int, samples: Mapping[Role, Sample], poll: Poll = Poll.LOOK, why: str = ""
+    ) -> None:
         """Nothing."""
 
     def write_event(self, at: float, kind: str, **data: Any) -> None:

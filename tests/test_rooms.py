@@ -35,8 +35,12 @@ ROOMS: dict[str, set[str]] = {
     "guard": {"ports", "errors"},
     "report": {"outcome", "verdict", "steps", "ports", "errors"},
     "hookspecs": {"outcome", "ports"},
+    "replay": {
+        *("rollout", "outcome", "verdict", "steps", "recording", "plan", "identity", "gates", "ports", "errors"),
+    },
     "session": {
         "scenario",
+        "replay",
         "rollout",
         "guard",
         "report",
@@ -55,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
     "plugin": {"session", "hookspecs", "spec"},
     "command": {
         *("guard", "world", "report", "outcome", "verdict", "steps", "plan", "results", "spec", "gates"),
-        *("ports", "errors"),
+        *("recording", "ports", "errors"),
     },
     "adapters": {"simulation", "prompts", "identity", "ports", "errors"},
     "demo": set(),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_canary import __version__
-from pytest_canary.command import abort, check, down, guard, power, recover, revert, status
+from pytest_canary.command import abort, check, convert, down, guard, power, recover, revert, status
 from pytest_canary.command.conftests import lenders, with_conftests
 from pytest_canary.command.place import Place, choose
 from pytest_canary.command.say import complain
@@ -27,7 +27,7 @@ VERBS: Mapping[str, tuple[Callable[[Place, argparse.Namespace], int], str]] = {
 }
 
 NEED_NO_WORLD = frozenset({"status", "abort", "power"})
-CHANGE_NOTHING = frozenset({"status", "check", "power"})
+CHANGE_NOTHING = frozenset({"status", "check", "power", "convert"})
 SIMULATED = frozenset({"power"})
 """Need nothing of the target, not even its variables."""
 
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _do(given: argparse.Namespace) -> int:
+    if given.command == "convert":  # files of another system: no rollout is asked for
+        return convert.convert(given)
     verb, _ = VERBS[given.command]
     place = choose(given)
     if given.command in NEED_NO_WORLD or not lenders(place.root, place.spec.folder):
@@ -106,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--pid", type=int, default=0, help="its process; nothing is done while that is alive")
             says = "a run that is not heard of for so long loses its traffic (20)"
             command.add_argument("--silent", metavar="SECONDS", type=float, default=20.0, help=says)
+    says = convert.SAYS
+    convert.add_arguments(commands.add_parser("convert", help=says, description=f"{says[0].upper()}{says[1:]}."))
     return parser
 
 

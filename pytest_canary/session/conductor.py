@@ -92,7 +92,9 @@ class Conductor:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Print the plan."""
-        lines = []
+        lines = list[str]()
+        if self.config.getoption("canary_replay"):
+            return lines
         for folder, plan in self.roster.plans.items():
             lines += plan.lines() if plan.image or not self.config.getoption("canary_image") else []
             narrowed = narrowed_by(self.config, folder)
@@ -177,6 +179,8 @@ class Conductor:
         """Our steps are counted and stand in JUnit; the console has shown them already, and short results too."""
         status = yield
         if OWN in getattr(report, "keywords", ()):
+            if report.when != "call" and self.config.getoption("canary_replay"):
+                return "", "", ""  # one row for each recording, however many phases tell of it
             return report.outcome, "", report.outcome.upper() if self._summing_up else ""
         if self.console.owns_line and status:
             return status[0], "", *status[2:]
@@ -226,7 +230,8 @@ class Conductor:
         self._summing_up = True  # pytest's list of what failed comes after this, and asks once more
         live = self.live
         if live is None:
-            if self.roster.plans and not self._only_looking() and not self.roster.simulating:
+            shipless = self.roster.simulating or self.config.getoption("canary_replay")
+            if self.roster.plans and not self._only_looking() and not shipless:
                 self.console.said("nothing was deployed: add --image=... to ship a build")
         elif live.outcome is None:
             self.console.said(f"nothing was deployed: {live.stopped or 'no test asked for the canary'}")

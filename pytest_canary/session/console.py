@@ -39,6 +39,7 @@ class Console:
         self._ran: Counter[str] = Counter()
         self._said: dict[str, str] = {}
         """What failed and was told why, by the sentence: who sums up need not repeat it."""
+        self._muted = False
         self.owns_line = False
         """Whether pytest's letters are left out, because the lines of the rollout say the same."""
 
@@ -53,6 +54,15 @@ class Console:
             yield
         finally:
             self._reporter.showfspath, self.owns_line = names, False
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Write nothing meanwhile."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
 
     def ran(self, name: str, report: pytest.TestReport) -> None:
         """Remember how a test ended for the line of its stage; one that failed has a line of its own."""
@@ -78,7 +88,11 @@ class Console:
     def tick(self, text: str) -> None:
         """Show what is waited for: rewritten in place on a terminal, a line every 30 s elsewhere."""
         now = time.monotonic()
-        if self._reporter is None or now - self._shown < (REWRITE_SECONDS if self._live else QUIET_SECONDS):
+        if (
+            self._reporter is None
+            or self._muted
+            or now - self._shown < (REWRITE_SECONDS if self._live else QUIET_SECONDS)
+        ):
             return
         first = self._shown == float("-inf")
         self._shown = now
@@ -125,7 +139,7 @@ class Console:
         self._line(f"canary {name:<{NAME_WIDTH}} {mark:<6} {seconds:>7}  {text}", **markup)
 
     def _line(self, text: str, **markup: bool) -> None:
-        if self._reporter is None:
+        if self._reporter is None or self._muted:
             return
         with self._writing():
             self._fresh()

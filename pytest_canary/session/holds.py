@@ -19,6 +19,7 @@ from pytest_canary.verdict import Decision, Step, Verdict, check_alpha, settled
 
 if TYPE_CHECKING:
     from pytest_canary.session.live import Live
+    from pytest_canary.session.playback import Playback
 
 PAUSE_SECONDS = 0.2
 
@@ -26,7 +27,7 @@ PAUSE_SECONDS = 0.2
 class Holds:
     """Of one rollout, in one session."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live | Playback) -> None:
         self._live = live
         self._decisions: dict[int, Decision] = {}
         self._checks: dict[str, str] = {}
@@ -56,6 +57,10 @@ class Holds:
         if not good:
             short = ", ".join(f"{verdict.gate} failed at stage {stage}" for verdict in convicted)
             self._live.stop(decision.why, short)
+
+    def entered(self, stage: Stage, decision: Decision, began: float) -> None:
+        """Know how the hold of ``stage`` ended, which somebody else has held; ``began`` on the run's clock."""
+        self._decisions[stage.index], self._began = decision, began
 
     def ended(self, stage: Stage) -> Decision | None:
         """How the hold of ``stage`` ended; None when it has not been held."""
