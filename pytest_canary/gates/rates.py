@@ -40,7 +40,7 @@ class RelativeRate:
         if self._evidence.lane:
             self._evidence.lane.expect(baseline.rate or 0.0)
         ratio = self._gate.limits.ratio if self._kind == "ratio" else None
-        return below_floor(baseline, ratio, self._gate.canaries)
+        return below_floor(baseline, ratio, self._gate)
 
     def normal(self, baseline: Reading) -> None:
         """Add one poll of the baseline from before the ramp."""
