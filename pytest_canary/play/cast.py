@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_canary.errors import UsageError
-from pytest_canary.play.history import History
 from pytest_canary.plan import Plan
+from pytest_canary.play.history import History
 
 PRESENT = 0.8
 """A replica that had requests in so many of the steps takes part."""

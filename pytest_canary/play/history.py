@@ -159,7 +159,7 @@ def of_samples(samples: Iterable[Sample]) -> History:
     an earlier one, are passed over.
     """
     before: Sample | None = None
-    parts: list[Mapping[str, Sample]] = []
+    parts: list[Mapping[str, Sample | None]] = []
     lengths: list[float] = []
     for sample in samples:
         if before is not None and sample.at <= before.at:
@@ -177,12 +177,13 @@ def of_samples(samples: Iterable[Sample]) -> History:
     return _filled(usual, [parts[at] for at in kept], follows)
 
 
-def _counted(now: Sample, before: Sample) -> Mapping[str, Sample]:
-    found = {name: one.since(before.replicas[name]) for name, one in now.replicas.items() if name in before.replicas}
-    return {name: one for name, one in found.items() if one is not None}
+def _counted(now: Sample, before: Sample) -> Mapping[str, Sample | None]:
+    """What each replica that is there counted; None where nobody can say."""
+    then = before.replicas
+    return {name: one.since(then[name]) if name in then else None for name, one in now.replicas.items()}
 
 
-def _filled(step: float, parts: Sequence[Mapping[str, Sample]], follows: NDArray[np.bool_]) -> History:
+def _filled(step: float, parts: Sequence[Mapping[str, Sample | None]], follows: NDArray[np.bool_]) -> History:
     places = _places(parts)
     width = max((place for each in places for place in each.values()), default=-1) + 1
     shape = (len(parts), width)
@@ -190,6 +191,8 @@ def _filled(step: float, parts: Sequence[Mapping[str, Sample]], follows: NDArray
     histograms: dict[str, Buckets] = {}
     for at, (each, placed) in enumerate(zip(parts, places, strict=True)):
         for name, sample in each.items():
+            if sample is None:
+                continue
             for counter, value in sample.counters.items():
                 counters.setdefault(counter, np.zeros(shape))[at, placed[name]] += value
             for key, histogram in sample.histograms.items():
@@ -209,7 +212,7 @@ def _add(
         buckets.totals[where] += histogram.total
 
 
-def _places(parts: Sequence[Mapping[str, Sample]]) -> list[dict[str, int]]:
+def _places(parts: Sequence[Mapping[str, Sample | None]]) -> list[dict[str, int]]:
     """Replica -> place, step by step; a new replica takes the lowest place that nobody has."""
     held: dict[str, int] = {}
     found = []
