@@ -26,7 +26,7 @@ _SURE = 5.0
 
 def doubts_of(history: History, cast: Cast, gates: Iterable[Gate]) -> tuple[str, ...]:
     """Why what is learnt from ``history`` may be too good, one line each; none where it has all it needs."""
-    return (*_length(history, cast), *_replicas(history), *(one for gate in gates for one in _trouble(history, gate)))
+    return (*_length(history, cast), *_replicas(cast), *(one for gate in gates for one in _trouble(history, gate)))
 
 
 def _length(history: History, cast: Cast) -> Iterator[str]:
@@ -38,10 +38,10 @@ def _length(history: History, cast: Cast) -> Iterator[str]:
         )
 
 
-def _replicas(history: History) -> Iterator[str]:
-    if history.replicas < REPLICAS:
+def _replicas(cast: Cast) -> Iterator[str]:
+    if cast.replicas < REPLICAS:
         yield (
-            f"few replicas: {history.replicas}, expected at least {REPLICAS}; how much replicas differ was seen that "
+            f"few replicas: {cast.replicas}, expected at least {REPLICAS}; how much replicas differ was seen that "
             "often only, and more hours do not help"
         )
 
