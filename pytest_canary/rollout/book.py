@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from pytest_canary.errors import LedgerError, Lost
 from pytest_canary.outcome import Row
-from pytest_canary.ports import Clock, Fact, Ledger
-from pytest_canary.recording import Recording
+from pytest_canary.ports import Clock, Fact, Ledger, Role, Sample
+from pytest_canary.recording import Poll, Recording
 
 
 class Listener(Protocol):
@@ -60,10 +60,15 @@ class Book:
         except LedgerError as error:
             self.in_trouble(str(error))
 
-    def event(self, kind: str, **data: Any) -> None:
-        """Add an event to the recording, if it can be written."""
+    def event(self, kind: str, *, moment: float | None = None, **data: Any) -> None:
+        """Add an event to the recording, if it can be written; ``moment`` is when, on the run's clock."""
         with suppress(OSError):
-            self.recording.write_event(self.clock.now(), kind, **data)
+            self.recording.write_event(self.clock.now() if moment is None else moment, kind, **data)
+
+    def polled(self, at: float, stage: int, samples: Mapping[Role, Sample], poll: Poll) -> None:
+        """Add what was counted to the recording, if it can be written."""
+        with suppress(OSError):
+            self.recording.write_sample(at, stage, samples, poll)
 
     def in_trouble(self, text: str, *, not_restored: bool = False) -> None:
         """Remember what went wrong while putting things right."""

@@ -200,6 +200,7 @@ class Ending:
                 self._book.attempt("stop", adapter.stop)
         with suppress(Exception):
             self._world.probe.close()
+        self._book.event("outcome", end=str(end), why=why, pins=pins)
         name = "promote" if end in (End.PROMOTED, End.UNCHANGED) else "rollback"
         text = "; ".join([f"{end} on {self._plan.target}: {why}", *self._book.trouble])
         self._book.row(Row(name, end is not End.NOT_RESTORED, text, seconds, self._cast.properties()))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
 from pytest_canary.errors import NoData, NotStarted
 from pytest_canary.outcome import End, Outcome
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.ports import Ledger, Revision, Role, World
-from pytest_canary.recording import Recording
+from pytest_canary.ports import PROBES_TOO, Ledger, Revision, Role, Sample, World
+from pytest_canary.recording import Poll, Recording
 from pytest_canary.rollout.book import Book, Listener
 from pytest_canary.rollout.cast import Cast
 from pytest_canary.rollout.ending import Ending
@@ -169,8 +170,9 @@ class Rollout:
             beside = {Role.CANARY: self.canary}
             if self.plan.control:
                 self._cast.control = beside[Role.CONTROL] = control_of(self.stable, self.canary)
-            named = {str(role): revision.to_data() for role, revision in beside.items()}
+            named: dict[str, Any] = {str(role): revision.to_data() for role, revision in beside.items()}
             self.book.note("deploy", stable=self.stable.to_data(), **named)
+            self.book.event("builds", baseline=self.stable.to_data(), **named)
             self._enter(State.DEPLOYED)
             said = []
             for role, revision in beside.items():
@@ -213,10 +215,11 @@ class Rollout:
             step.numbers = self._cast.properties()
             begin_probes(self.world, plan, self._cast.builds)
             before = unmet(self.world)
-            window = capture(self.world.source, self.world.clock, plan, tick)
+            window = capture(self.world.source, self.world.clock, plan, tick, self._heard)
             window = replace(window, model=found.baseline.text or None, served=str(found))
             captured, probed = without_probes(self.world, plan, window, before)
             self.judge.capture(captured.counted, captured.polls)
+            self.book.event("baseline", seconds=captured.seconds, probes_too=PROBES_TOO in captured.counted.counters)
             said = [str(captured), f"at this traffic {', '.join(fits(plan.stages, captured.rate))}"]
             step.text = "; ".join([*said, *([probed] if probed else [])])
         for note in self.judge.notes():
@@ -224,6 +227,9 @@ class Rollout:
         self.captured = captured
         self._enter(State.BASELINED)
         return captured
+
+    def _heard(self, at: float, sample: Sample) -> None:
+        self.book.polled(at, -1, {Role.BASELINE: sample}, Poll.BASELINE)
 
     def ramp(self, stage: Stage) -> Decision:
         """Give the canary the share of ``stage`` and hold it until there is a decision; STOP has cut it already."""

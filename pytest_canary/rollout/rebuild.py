@@ -62,6 +62,7 @@ class Rebuild:
         try:
             self._cast[Role.CANARY] = stable = self._bring_up(interrupted)
             self._capture(proven)
+            self._book.event("builds", baseline=self._canary.to_data(), canary=stable.to_data())
             begin_probes(self._exchanged, self._plan_back, self._cast)
             for stage in self._plan_back.stages:
                 self._unless(interrupted)

@@ -23,11 +23,13 @@ from pytest_canary.gates import Gate
 from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
 from pytest_canary.ports import Revision, Role, Sample, Seen, World
+from pytest_canary.recording import Poll
 from pytest_canary.rollout.book import Book
 from pytest_canary.rollout.capacity import Capacity
 from pytest_canary.rollout.news import held_back, old
 from pytest_canary.rollout.pulse import Pulse
 from pytest_canary.rollout.refuge import Refuge
+from pytest_canary.rollout.told import told_stage, told_verdict
 from pytest_canary.steps.probing import end_probes
 from pytest_canary.steps.ramp import Shifted, pace_of, patience, verify, weights_of
 from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settled
@@ -76,11 +78,8 @@ class Traffic:
             except _CutMeanwhile:
                 step.text = "cut before the split was seen"
         decision = self._hold(stage)
-        with self._lock:
-            self.verdicts += settled(self._judge.verdicts(), decision)
         if decision.step is Step.STOP:
             self.cut(decision.why)
-        self._book.event("held", stage=str(stage), step=decision.step, why=decision.why)
         return decision
 
     def _shift(self, stage: Stage) -> Shifted:
@@ -93,9 +92,12 @@ class Traffic:
             self._first, self._stage_began = self._first or before, before
             self._book.note("weights", **{str(role): share for role, share in weights.items()})
             self.flowing, self.stage = True, stage
+            at = self._world.clock.now()
+            self._book.event("stage", moment=at, **told_stage(stage, weights))
+            self._book.polled(at, stage.index, before, Poll.BEFORE)
             self._judge.start_stage(
                 stage.index,
-                at=self._world.clock.now(),
+                at=at,
                 share=weights[Role.CANARY],
                 compared=any(share > 0 for role, share in weights.items() if role is not Role.CANARY),
                 hold_seconds=stage.hold_seconds,
@@ -131,21 +133,34 @@ class Traffic:
         with self._lock:
             if self.cut_made is not None:
                 raise _CutMeanwhile
-            return self._world.source.poll(roles)
+            at, samples = self._world.clock.now(), self._world.source.poll(roles)
+            self._book.polled(at, self.stage.index if self.stage else -1, samples, Poll.CHECK)
+            return samples
 
     def _hold(self, stage: Stage) -> Decision:
-        clock, start = self._world.clock, self._world.clock.now()
+        clock = self._world.clock
         with self._lock:
+            start = clock.now()
             self._judge.split_seen()
+            self._book.event("split", moment=start, stage=str(stage))
         while True:
             if clock.virtual:
                 self.look()
-            elapsed = clock.now() - start
-            decision = self._decide(stage, elapsed)
-            if decision.step is not Step.WAIT:
-                return decision
+            with self._lock:  # what is settled is what was decided on: nobody looks in between
+                now = clock.now()
+                decision = self._decide(stage, now - start)
+                if decision.step is not Step.WAIT:
+                    self._settle(stage, decision, now)
+                    return decision
             self._book.listener.tick(self.line(stage, decision.why))
             clock.sleep(self._plan.poll_seconds if clock.virtual else min(TICK_SECONDS, self._plan.poll_seconds))
+
+    def _settle(self, stage: Stage, decision: Decision, at: float) -> None:
+        verdicts = settled(self._judge.verdicts(), decision)
+        self.verdicts += verdicts
+        told = [told_verdict(verdict) for verdict in verdicts]
+        step = str(decision.step)
+        self._book.event("held", moment=at, stage=str(stage), step=step, why=decision.why, verdicts=told)
 
     def _decide(self, stage: Stage, elapsed: float) -> Decision:
         with self._lock:
@@ -193,8 +208,7 @@ class Traffic:
             self._last.update(samples)
             self._judge.observe(samples, now)
             self._remember_bad(samples)
-            with suppress(OSError):
-                self._book.recording.write_sample(now, self.stage.index if self.stage else -1, samples)
+            self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK)
             failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
             self._died = self._pulse.feel(samples, now)
             wrong = self._died or self._hurt() or self._judge.wrong()

@@ -109,7 +109,7 @@ class Live:
             self.plan = replace(self.plan, keep=True)
             self.said("an earlier run left its world serving (keep), so it goes on serving after this one too")
         recording = Recording(self.state / "recordings" / f"{run}.jsonl")
-        recording.begin(self.plan)
+        recording.begin(self.plan, run, clock.now(), clock.wall())
         judge = Judge(share_alpha(self.plan.gates), len(self.plan.stages))
         if not clock.virtual:
             self._guard = Guard(self._guard_command(run), self.state / "guard.log", ledger)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_canary.errors import BaselineFailed, ModelMismatch, NoData
@@ -76,26 +76,33 @@ def same_as_measured(plan: Plan, platform: Platform, stable: Revision) -> None:
     )
 
 
-def capture(source: MetricSource, clock: Clock, plan: Plan, tick: Tick) -> Baseline:
+def capture(
+    source: MetricSource, clock: Clock, plan: Plan, tick: Tick, heard: Callable[[float, Sample], None] | None = None
+) -> Baseline:
     """Count the stable build for the seconds and requests that ``plan`` asks for, as often as it polls.
+
+    ``heard`` is told of every poll, and when on the clock it was.
 
     Raises:
         BaselineFailed: the requests did not come in ten times that time, or the source tells nothing for half a minute.
 
     """
     seconds, requests = plan.baseline_seconds, plan.baseline_requests
+    heard = heard or (lambda *_: None)
     first, start = _poll(source, clock, tick), clock.now()
     last, polls = first, list[Sample]()
+    heard(start, first)
     while True:
         clock.sleep(min(plan.poll_seconds, max(start + seconds - clock.now(), PACE_SECONDS)))
-        now = _poll(source, clock, tick)
+        now, at = _poll(source, clock, tick), clock.now()
+        heard(at, now)
         counted = now.since(first)
         if counted is None:  # its counters began anew
-            start, first, last, polls = clock.now(), now, now, []
+            start, first, last, polls = at, now, now, []
             continue
         step = now.since(last)
         polls += [step] if step is not None else []
-        last, baseline = now, Baseline(counted, clock.now() - start, polls=tuple(polls))
+        last, baseline = now, Baseline(counted, at - start, polls=tuple(polls))
         if baseline.seconds >= seconds and baseline.requests >= requests:
             return baseline
         if baseline.seconds >= max(PATIENCE * seconds, 10.0):

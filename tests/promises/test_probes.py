@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from pytest_canary.ports import Role
+from pytest_canary.recording import Event, Recorded, read
+
 GATES = "gates:\n  error_rate: {ratio: 1.5}\n  latency_p99: {ratio: 1.2}"
 ASKED = "prompts.jsonl"
 PROMPTS = '{"prompt": "The capital of France?", "stream": true}\n{"prompt": "Two and two?"}\n'
@@ -117,9 +120,7 @@ def test_users_and_probes_never_share_a_number(probed):
     """In the recording each has its own names."""
     project = probed("probe_error_rate: {ratio: 1.5}", builds="truncates: {v2: 3}")
     project.run()
-    recorded = next((project.pytester.path / ".pytest_canary").rglob("recordings/*.jsonl")).read_text().splitlines()
-    samples = [line["roles"]["canary"] for line in map(json.loads, recorded) if line["line"] == "sample"]
-    last = samples[-1]["counters"]
+    last = _looks(project)[-1].samples[Role.CANARY].counters
 
     assert last["probe.truncated"] > 0
     assert last["probe.requests"] > last["requests"] > 0
@@ -128,7 +129,11 @@ def test_users_and_probes_never_share_a_number(probed):
 
 def _recorded(project):
     found = next((project.pytester.path / ".pytest_canary").rglob("recordings/*.jsonl"))
-    return list(map(json.loads, found.read_text().splitlines()))
+    return list(read(found)[1])
+
+
+def _looks(project):
+    return [line for line in _recorded(project) if isinstance(line, Recorded) and line.poll == "look"]
 
 
 def test_a_copy_of_the_stable_build_is_asked_as_well(probed):
@@ -146,8 +151,8 @@ def test_where_pods_start_anew_these_are_asked_too(probed):
     project = probed("probe_error_rate: {ratio: 1.5}", **{"memory: {store": "memory: {rebuilds: true, store"})
     run = project.run("--canary-set", "stages=50,100")
     sides = [verdict["side"] for verdict in report(project)["verdicts"] if verdict["gate"] == "probe_error_rate"]
-    samples = [line["roles"] for line in _recorded(project) if line["line"] == "sample"]
-    asked = [role["counters"]["probe.requests"] for role in (samples[0]["canary"], samples[-1]["canary"])]
+    looks = [look.samples[Role.CANARY] for look in _looks(project)]
+    asked = [sample.counters["probe.requests"] for sample in (looks[0], looks[-1])]
 
     assert run.exit == 0, run.out
     assert sides == ["canary", "canary", "stable", "stable"]
@@ -286,8 +291,8 @@ def test_probes_are_no_users_for_min_requests(probed):
     """A stage that wants 100 users gets them."""
     project = probed("probe_error_rate: {ratio: 1.5}", probe="rate: 4", metrics=TOO)
     run = project.run("--canary-set", "min_requests=100", "--canary-set", "stages=5,100")
-    began, held = ([one["at"] for one in _recorded(project) if one["line"] == "event" and one["kind"] == kind]
-                   for kind in ("weights", "held"))  # fmt: skip
+    events = [line for line in _recorded(project) if isinstance(line, Event)]
+    began, held = ([event.at for event in events if event.kind == kind] for kind in ("weights", "held"))
 
     assert run.exit == 0, run.out
     assert held[0] - began[0] >= 100 / 5
