@@ -6,17 +6,19 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_canary import calibrated
 from pytest_canary.command.made import plan_of
-from pytest_canary.command.past import Past, from_recordings, from_source
 from pytest_canary.command.place import Place
 from pytest_canary.command.say import complain, say
 from pytest_canary.errors import Exit, NoData, UsageError
 from pytest_canary.plan import Plan, calibration_file, stages_digest
 from pytest_canary.spec import units
 from pytest_canary.world import clock_of
+
+if TYPE_CHECKING:  # numpy loads when something is calibrated, not with every command
+    from pytest_canary.command.past import Past
 
 
 def calibrate(place: Place, given: argparse.Namespace) -> int:
@@ -59,6 +61,8 @@ def calibrate(place: Place, given: argparse.Namespace) -> int:
 
 
 def _past(place: Place, plan: Plan, given: argparse.Namespace) -> Past:
+    from pytest_canary.command.past import Past, from_recordings, from_source
+
     files = [file for each in given.recordings for file in each]
     past = from_recordings(files, plan) if files else from_source(place, plan, given.hours)
     times = max(round(plan.poll_seconds / past.history.step_seconds), 1)

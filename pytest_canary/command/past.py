@@ -69,9 +69,10 @@ def from_source(place: Place, plan: Plan, hours: float) -> Past:
     with stable_of(place, "calibrate") as stable:
         past = getattr(stable.source, "past", None)
         if past is None:
+            metrics, then = place.spec.metrics, f"{place.command('calibrate')} --from FILE"
             raise UsageError(
-                f"{place.spec.metrics.where}: metrics {place.spec.metrics.name!r} does not remember what was counted "
-                f"before; type `{place.command('record')}` for some hours, then `{place.command('calibrate')} --from FILE`"
+                f"{metrics.where}: metrics {metrics.name!r} does not remember what was counted before; type "
+                f"`{place.command('record')}` for some hours, then `{then}`"
             )
         stable.sample()  # its own words where there is nothing to ask about
         interval = stable.source.interval_seconds
