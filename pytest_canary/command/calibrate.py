@@ -20,6 +20,9 @@ from pytest_canary.world import clock_of
 if TYPE_CHECKING:  # numpy loads when something is calibrated, not with every command
     from pytest_canary.command.past import Past
 
+FEWEST = 20
+"""Plays below which a rate cannot be told."""
+
 
 def calibrate(place: Place, given: argparse.Namespace) -> int:
     """Play pseudo-canaries through the plan, print what they met, and write the file that runs use."""
@@ -31,6 +34,8 @@ def calibrate(place: Place, given: argparse.Namespace) -> int:
         where = place.spec.where("calibration")
         raise UsageError(f"{where}: `calibration` is off, so no run would use what is measured; take it out")
     asked = calibration.Asked(given.plays, _share(given.allowed), given.seed)
+    if given.plays < FEWEST:
+        raise UsageError(f"--plays: found {given.plays}, expected at least {FEWEST}; fewer say nothing about a rate")
     plan = plan_of(place)
     if not plan.gates:
         raise UsageError(f"{place.spec.where('gates')}: no gate is declared, so there is nothing to calibrate")

@@ -15,7 +15,7 @@ from pytest_canary.ports import Role
 from pytest_canary.recording import Poll, Recording
 from pytest_canary.spec import units
 
-SAY_SECONDS = 60.0
+SAY_SECONDS = 600.0
 SILENT = 12
 """Polls without an answer, one after the other, after which nobody is there any more."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from pytest_canary.gates import Gate, Limits, metric
 from pytest_canary.plan import Plan, Stage
 from pytest_canary.play import History
-from pytest_canary.ports import Change
+from pytest_canary.ports import Change, Sample
 
 STEP = 5.0
 
@@ -47,3 +47,17 @@ def history(hours=1.0, replicas=10, each=10.0, base=0.02, seed=0, bursts=0.0, un
         chance = np.where(on, 30 * chance, chance)
     errors = rng.binomial(requests, np.minimum(chance, 0.95))
     return History(STEP, {"requests": requests.astype(float), "errors": errors.astype(float)})
+
+
+def samples(past, at=0.0):
+    """What a source would have told of ``past``: cumulative, replica by replica."""
+    totals = {name: np.zeros(past.replicas) for name in past.counters}
+    for step in range(-1, past.steps):
+        for name, one in past.counters.items():
+            totals[name] = totals[name] + (one[step] if step >= 0 else 0.0)
+        when = at + (step + 1) * past.step_seconds
+        parts = {
+            f"pod-{place}": Sample(when, {name: float(one[place]) for name, one in totals.items()})
+            for place in range(past.replicas)
+        }
+        yield Sample(when, {name: float(one.sum()) for name, one in totals.items()}, replicas=parts)
