@@ -177,7 +177,7 @@ def test_calibration_that_is_off_is_not_measured(site):
     code, said = site.typed("calibrate", "--from", "x.jsonl")
 
     assert code == 4
-    assert "rollout.yaml:19: `calibration` is off, so no run would use what is measured; take it out" in said
+    assert "rollout.yaml:17: `calibration` is off, so no run would use what is measured; take it out" in said
 
 
 @pytest.mark.parametrize(
