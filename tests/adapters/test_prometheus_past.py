@@ -7,9 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from pytest_canary import calibrated
 from pytest_canary.adapters.clock import SystemClock
 from pytest_canary.adapters.prometheus import PrometheusMetrics
 from pytest_canary.adapters.prometheus import past as pasts
+from pytest_canary.command import main
 from pytest_canary.errors import SourceUnavailable
 from pytest_canary.play import of_samples
 from pytest_canary.ports import Role
@@ -33,7 +35,7 @@ metric = "d"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One Prometheus for all tests here."""
-    with prometheus(tmp_path_factory.mktemp("prometheus"), {"quick": 8}) as running:
+    with prometheus(tmp_path_factory.mktemp("prometheus"), {"quick": 9}) as running:
         yield running
 
 
@@ -135,3 +137,45 @@ def test_a_server_that_does_not_answer_is_named(source, server):
 
     with pytest.raises(SourceUnavailable, match="prometheus at http"):
         list(source(NOWHERE, pod).past(BASELINE, 0.0, 100.0, 10.0))
+
+
+ROLLOUT = """
+service: gateway
+stages: [50, 100]
+hold: 3s
+min_requests: 5
+poll: 1s
+baseline: {revision: stable, window: 2s, min_requests: 5}
+gates: {error_rate: {ratio: 1.5}}
+targets:
+  production:
+    platform: {memory: {}}
+    router: {memory: {}}
+    probe: {memory: {}}
+    metrics:
+      prometheus: {url: "URL", profile: ../../own.toml, roles: {baseline: {pod: "=~PODS"}, canary: {job: new}}}
+"""
+
+
+def test_a_service_is_calibrated_on_what_its_prometheus_remembers(server, tmp_path, monkeypatch, capsys):
+    """One command on the first day: nothing has to be recorded."""
+    pods = server.take(2, "quick")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    (tmp_path / "own.toml").write_text(PROFILE)
+    folder = tmp_path / "rollouts/gateway"
+    folder.mkdir(parents=True)
+    text = ROLLOUT.replace("URL", server.url).replace("PODS", "|".join(pod.name for pod in pods))
+    (folder / "rollout.yaml").write_text(text)
+    began = time.time()
+    with ExitStack() as held:
+        for pod in pods:
+            held.enter_context(exposing(pod, lambda: exposition(int(50 * (time.time() - began)), 0)))
+        time.sleep(12)
+        code = main(["calibrate", "rollouts/gateway", "--hours", "0.01", "--plays", "20"])
+    told = capsys.readouterr()
+
+    assert code == 0, told.err
+    assert "asks prometheus for the last 0.01 h, every 1 s" in told.out
+    assert "of 2 replicas (prometheus)" in told.out
+    assert calibrated.read(folder / "calibration.json", "production").after.plays == 20
