@@ -72,7 +72,7 @@ def cast_of(drawn: Drawn, told: Plan, rng: np.random.Generator) -> Cast:
     assert drawn.good.follows is not None
     starts = np.flatnonzero(~drawn.good.follows)
     orders = np.argsort(rng.random((len(starts), worlds.REPLICAS)), axis=1)
-    return Cast(parts, before, starts, orders)
+    return Cast(parts, before, starts, orders, drawn.good.step_seconds)
 
 
 def _stretches(

@@ -39,6 +39,7 @@ class Cast:
     before: int
     starts: NDArray[np.intp]
     orders: NDArray[np.intp]
+    step_seconds: float = 5.0
 
     @property
     def plays(self) -> int:
@@ -118,7 +119,7 @@ def _drawn(
     # Those that are there come first, in random order; the rest is cut off.
     rank = rng.random((plays, history.replicas)) + np.where(present[chosen], 0.0, 2.0)
     orders = np.argsort(rank, axis=1)[:, :replicas]
-    return Cast(parts_of(plan, history, replicas), before, starts[chosen], orders)
+    return Cast(parts_of(plan, history, replicas), before, starts[chosen], orders, history.step_seconds)
 
 
 def _minutes(seconds: float) -> str:

@@ -66,8 +66,3 @@ class Counters:
     def requests(self) -> Array:
         """Of each play."""
         return np.asarray(self._sums[..., self._packed.layout.places["requests"]].sum(axis=0))
-
-
-def alone(layout: Layout, values: Array, at: Array) -> Frame:
-    """One poll without its replicas."""
-    return Frame(at, layout, values)

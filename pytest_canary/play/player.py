@@ -1,20 +1,24 @@
-"""Plays the stages of a plan with pseudo-canaries, through the very judge and decisions of a run."""
+"""Plays the stages of a plan with pseudo-canaries, all at once, through the very panel that judges a run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_canary.errors import BaselineFailed
 from pytest_canary.gates import Gate
 from pytest_canary.plan import Plan
 from pytest_canary.play.cast import Cast, Part
-from pytest_canary.play.counters import Counters
+from pytest_canary.play.frames import Counters, Packed
 from pytest_canary.play.history import Array, History
-from pytest_canary.ports import Role, Sample
-from pytest_canary.verdict import Judge, Step, decide
+from pytest_canary.ports import Role
+from pytest_canary.verdict.course import STOP, WAIT, Rules
+from pytest_canary.verdict.frame import Frame
+from pytest_canary.verdict.panel import Panel
+
+Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Played:
     exposed: Array
     """Requests that the pseudo-canary had until the end."""
     refused: int = 0
-    """Plays that did not begin: the stable build's own noise lies above the gate."""
+    """Plays that did not begin: the gate cannot be judged on what was normal then."""
+    why: str = ""
+    """Why not, of one of them."""
 
     @property
     def plays(self) -> int:
@@ -44,62 +50,105 @@ def play(plan: Plan, gate: Gate, history: History, cast: Cast, canary: History |
 
     Where a stage waits beyond its hold, the history goes on; at its end it begins again.
     """
-    stopped, exposed, refused = np.zeros(cast.plays, dtype=bool), np.zeros(cast.plays), 0
-    for nth in range(cast.plays):
-        one = _Play(plan, gate, history, canary or history, cast, nth)
-        try:
-            stopped[nth] = one.run()
-        except BaselineFailed:
-            refused += 1
-        exposed[nth] = one.exposed
-    return Played(stopped, exposed, refused)
+    packed = Packed(history, gate.metric)
+    worse = packed if canary is None else Packed(canary, gate.metric)
+    told = _Told(np.zeros(cast.plays, dtype=bool), np.zeros(cast.plays))
+    for rows in _alike(plan, gate, packed, cast):
+        _Plays(plan, gate, (packed, worse), cast, rows, told).run()
+    return Played(told.stopped, told.exposed, told.refused, told.why)
 
 
-class _Play:
-    """One pseudo-canary on its way through the stages."""
+@dataclass(slots=True)
+class _Told:
+    stopped: NDArray[np.bool_]
+    exposed: Array
+    refused: int = 0
+    why: str = ""
 
-    def __init__(self, plan: Plan, gate: Gate, history: History, canary: History, cast: Cast, nth: int) -> None:
-        self._plan, self._gate, self._cast = plan, gate, cast
-        self._history, self._worse = history, canary
-        self._order, self._at = cast.orders[nth], int(cast.starts[nth])
-        self._judge = Judge([gate], len(plan.stages))
-        self.exposed = 0.0
 
-    def run(self) -> bool:
-        """Whether it was rolled back."""
-        normal, polls = Counters(self._history, self._order, self._gate.metric), list[Sample]()
+def _alike(plan: Plan, gate: Gate, packed: Packed, cast: Cast) -> Iterator[Index]:
+    """Plays that one panel can judge together: what is normal in them calls for the same rules."""
+    normal = Counters(packed, cast.orders)
+    for step in range(cast.before):
+        normal.step(cast.starts + step)
+    kinds = Panel.kinds([gate], len(plan.stages), normal.frame(np.zeros(cast.plays)))
+    for kind in dict.fromkeys(kinds):
+        yield np.flatnonzero(np.array([one == kind for one in kinds], dtype=bool))
+
+
+class _Plays:
+    """Pseudo-canaries on their way through the stages; those that have ended leave."""
+
+    def __init__(
+        self, plan: Plan, gate: Gate, packed: tuple[Packed, Packed], cast: Cast, rows: Index, told: _Told
+    ) -> None:
+        self._plan, self._packed, self._cast, self._told = plan, packed, cast, told
+        self._step = cast.step_seconds
+        self._rows, self._orders, self._at = rows, cast.orders[rows], cast.starts[rows].copy()
+        self._panel = Panel([gate], len(plan.stages), rows.size)
+
+    def run(self) -> None:
+        """All of them, to their ends."""
+        self._capture()
+        for part in self._cast.parts:
+            if self._rows.size:
+                self._stage(part)
+
+    def _capture(self) -> None:
+        good = self._packed[0]
+        normal, polls = Counters(good, self._orders), list[tuple[Frame, None]]()
         for _ in range(self._cast.before):
-            polls.append(normal.step(self._at))
-            self._at += 1
-        self._judge.capture(normal.sample(0.0), polls)
-        return any(self._stage(part) for part in self._cast.parts)
+            more = normal.step(self._at)
+            self._at = self._at + 1
+            polls.append((Frame(self._now, good.layout, more), None))
+        wrong = self._panel.capture(normal.frame(self._now), polls)
+        refused = np.array([bool(one) for one in wrong], dtype=bool)
+        if refused.any():
+            self._told.refused += int(refused.sum())
+            self._told.why = next(one for one in wrong if one)
+            self._keep(np.flatnonzero(~refused))
 
-    def _stage(self, part: Part) -> bool:
-        """Hold one stage; True when it stops."""
-        stage, step = self._plan.stages[part.index], self._history.step_seconds
-        canary = Counters(self._worse, self._order[: part.canaries], self._gate.metric)
-        baseline = Counters(self._history, self._order[part.canaries :], self._gate.metric)
-        began, hold = self._at * step, part.steps * step
-        self._judge.start_stage(
+    @property
+    def _now(self) -> Array:
+        return self._at * self._step
+
+    def _keep(self, rows: Index) -> None:
+        self._rows, self._orders, self._at = self._rows[rows], self._orders[rows], self._at[rows]
+        if rows.size:
+            self._panel.keep(rows)
+
+    def _stage(self, part: Part) -> None:
+        """Hold one stage in all plays; each goes on when its own decision says so."""
+        good, worse = self._packed
+        stage, hold = self._plan.stages[part.index], part.steps * self._step
+        canary, baseline = (
+            Counters(worse, self._orders[:, : part.canaries]),
+            Counters(good, self._orders[:, part.canaries :]),
+        )
+        began, on = self._now, np.ones(self._rows.size, dtype=bool)
+        self._panel.start_stage(
             part.index, began, part.weight, True, hold, stage.min_requests,
-            {Role.CANARY: canary.sample(began), Role.BASELINE: baseline.sample(began)}, allowance=stage.allowance,
+            {Role.CANARY: canary.frame(began), Role.BASELINE: baseline.frame(began)}, allowance=stage.allowance,
         )  # fmt: skip
-        deadline = max(stage.deadline_seconds or np.inf, hold)
-        while True:
-            canary.step(self._at)
-            baseline.step(self._at)
-            self._at += 1
-            now = self._at * step
-            self._judge.observe({Role.CANARY: canary.sample(now), Role.BASELINE: baseline.sample(now)}, now)
-            decision = decide(
-                self._judge.verdicts(), elapsed=now - began, requests=self._judge.requests, hold=hold,
-                min_requests=stage.min_requests, deadline=min(deadline, self._longest(hold)),
-                pace=self._plan.pace, when_undecided=self._plan.when_undecided,
-            )  # fmt: skip
-            if decision.step is not Step.WAIT:
-                self.exposed += canary.requests
-                return decision.step is Step.STOP
-
-    def _longest(self, hold: float) -> float:
-        """A stage that waits for ever ends with the history."""
-        return max(hold, self._history.seconds)
+        longest = good.steps * self._step  # a stage that waits for ever ends with the history
+        deadline = max(min(stage.deadline_seconds or longest, longest), hold)
+        rules = Rules(hold, stage.min_requests, deadline, self._plan.pace, self._plan.when_undecided)
+        while on.any():
+            where = None if on.all() else on
+            canary.step(self._at, where)
+            baseline.step(self._at, where)
+            self._at = self._at + on
+            now = self._now
+            self._panel.observe({Role.CANARY: canary.frame(now), Role.BASELINE: baseline.frame(now)}, now, where)
+            course = self._panel.next_step(rules, now - began, where)
+            stop = on & (course.step == STOP)
+            on = on & (course.step == WAIT)
+            if stop.any():
+                self._told.stopped[self._rows[stop]] = True
+                self._told.exposed[self._rows[stop]] += canary.requests[stop]
+                left = np.flatnonzero(~stop)
+                began, on = began[left], on[left]
+                self._keep(left)
+                canary.keep(left)
+                baseline.keep(left)
+        self._told.exposed[self._rows] += canary.requests
