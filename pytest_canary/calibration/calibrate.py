@@ -118,15 +118,21 @@ class _Knobs:
         asks = asks and self.gate.metric.kind is not Kind.MEAN
         return phis, [(phi, one) for one in REPLICAS if one > replicas] if asks else []
 
-    def on(self, cast: Cast, setting: Setting, canary: History | None = None) -> Played:
+    def on(
+        self, cast: Cast, setting: Setting, canary: History | None = None, *, at_most: int | None = None
+    ) -> Played:
         """What the gate at ``setting`` makes of ``cast``."""
-        return play(self._plan, raised(self.gate, *setting), self._history, cast, canary)
+        return play(self._plan, raised(self.gate, *setting), self._history, cast, canary, at_most=at_most)
 
     def played(self, setting: Setting) -> Played:
-        """What it makes of the plays by which levels are chosen."""
+        """What it makes of the plays by which levels are chosen; not all of it where it rolls back too many."""
         if setting not in self._known:
-            self._known[setting] = self.on(self._cast, setting)
+            self._known[setting] = self.on(self._cast, setting, at_most=self._allowed)
         return self._known[setting]
+
+    @property
+    def _allowed(self) -> int:
+        return floor(self._asked.allowed * self._asked.plays)
 
     def caught(self, setting: Setting) -> Played | None:
         """What it makes of injected regressions; None where none can be injected."""
@@ -159,7 +165,7 @@ class _Knobs:
         return False
 
     def _rare(self, setting: Setting) -> bool:
-        return self.played(setting).stops <= floor(self._asked.allowed * self._asked.plays)
+        return self.played(setting).stops <= self._allowed
 
     def _least(self, ladder: Sequence[Setting]) -> Setting:
         """The first rung that is enough, found by halving; the last where none is."""

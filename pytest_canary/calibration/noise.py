@@ -11,7 +11,8 @@ from pytest_canary.gates import Gate, Kind
 from pytest_canary.gates.itself import next_ratio
 from pytest_canary.gates.noise import measured
 from pytest_canary.play import Cast, History
-from pytest_canary.verdict.readings import reading_or_nothing
+from pytest_canary.verdict.frame import Frame
+from pytest_canary.verdict.readings import side_or_nothing
 
 WINDOWS = 40
 """So many stretches of a rollout's length are looked at, all over the history."""
@@ -44,7 +45,7 @@ def noise_of(gate: Gate, history: History, cast: Cast) -> Noise | None:
 
 def _floor(gate: Gate, history: History, first: int, end: int, cast: Cast) -> float | None:
     sample = history.sample(first, end)
-    reading = reading_or_nothing(gate, sample)
+    reading = side_or_nothing(gate, Frame.of(sample)).row(0)
     if not reading.replicas:
         return None
     canaries = cast.parts[0].canaries if cast.parts else 1

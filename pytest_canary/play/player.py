@@ -45,14 +45,17 @@ class Played:
         return int(self.stopped.sum())
 
 
-def play(plan: Plan, gate: Gate, history: History, cast: Cast, canary: History | None = None) -> Played:
+def play(
+    plan: Plan, gate: Gate, history: History, cast: Cast, canary: History | None = None, *, at_most: int | None = None
+) -> Played:
     """Play every part of ``cast`` with ``gate`` alone; the canary's counts are taken from ``canary`` where given.
 
-    Where a stage waits beyond its hold, the history goes on; at its end it begins again.
+    Where a stage waits beyond its hold, the history goes on; at its end it begins again.  With ``at_most`` the rest is
+    not played to its end once more than so many were rolled back.
     """
     packed = Packed(history, gate.metric)
     worse = packed if canary is None else Packed(canary, gate.metric)
-    told = _Told(np.zeros(cast.plays, dtype=bool), np.zeros(cast.plays))
+    told = _Told(np.zeros(cast.plays, dtype=bool), np.zeros(cast.plays), cast.plays if at_most is None else at_most)
     for rows in _alike(plan, gate, packed, cast):
         _Plays(plan, gate, (packed, worse), cast, rows, told).run()
     return Played(told.stopped, told.exposed, told.refused, told.why)
@@ -62,8 +65,14 @@ def play(plan: Plan, gate: Gate, history: History, cast: Cast, canary: History |
 class _Told:
     stopped: NDArray[np.bool_]
     exposed: Array
+    at_most: int
     refused: int = 0
     why: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether nothing more is asked."""
+        return bool(self.stopped.sum() > self.at_most)
 
 
 def _alike(plan: Plan, gate: Gate, packed: Packed, cast: Cast) -> Iterator[Index]:
@@ -91,7 +100,7 @@ class _Plays:
         """All of them, to their ends."""
         self._capture()
         for part in self._cast.parts:
-            if self._rows.size:
+            if self._rows.size and not self._told.known:
                 self._stage(part)
 
     def _capture(self) -> None:
@@ -133,7 +142,7 @@ class _Plays:
         longest = good.steps * self._step  # a stage that waits for ever ends with the history
         deadline = max(min(stage.deadline_seconds or longest, longest), hold)
         rules = Rules(hold, stage.min_requests, deadline, self._plan.pace, self._plan.when_undecided)
-        while on.any():
+        while on.any() and not self._told.known:
             where = None if on.all() else on
             canary.step(self._at, where)
             baseline.step(self._at, where)
