@@ -118,9 +118,7 @@ class _Knobs:
         asks = asks and self.gate.metric.kind is not Kind.MEAN
         return phis, [(phi, one) for one in REPLICAS if one > replicas] if asks else []
 
-    def on(
-        self, cast: Cast, setting: Setting, canary: History | None = None, *, at_most: int | None = None
-    ) -> Played:
+    def on(self, cast: Cast, setting: Setting, canary: History | None = None, *, at_most: int | None = None) -> Played:
         """What the gate at ``setting`` makes of ``cast``."""
         return play(self._plan, raised(self.gate, *setting), self._history, cast, canary, at_most=at_most)
 

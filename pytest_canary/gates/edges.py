@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.evidence import Strata
 from pytest_canary.gates.reading import Reading
-from pytest_canary.gates.values import Counted, Gate, Limits, Metric
+from pytest_canary.gates.side import Places, Side, places
+from pytest_canary.gates.values import Gate, Limits, Metric
+from pytest_canary.stats.grid import Array
 from pytest_canary.stats.latency import boundary_at_least, boundary_nearest
 from pytest_canary.stats.ratio import Counts
+from pytest_canary.stats.rows import Index, Rows, axes
 
 LEVELS = ((0.5, 0.2), (0.9, 0.2), (0.95, 0.2), (0.99, 0.4))
 """Quantiles whose exceedances are evidence of "slower at all", and how much each counts."""
@@ -86,17 +91,64 @@ def missing(baseline: Reading, wanted: float, metric: Metric, why: str) -> str:
     )
 
 
-def beyond(pairs: Sequence[tuple[Reading, Reading]], high: float, low: float) -> Strata | None:
-    """Canary requests over ``high`` and baseline requests over ``low``; None where a bucket cannot say."""
-    counts = []
+class Edges(Rows):
+    """Edges of every rollout, one per quantile: boundaries in shape (quantiles, batch)."""
+
+    AXES = axes(_low=1, _high=1)
+
+    def __init__(self, quantiles: Sequence[float], low: Array, high: Array) -> None:
+        self._quantiles, self._low, self._high = tuple(quantiles), low, high
+        self._bounds: dict[str, tuple[tuple[float, ...], Places | None]] = {}
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Edge]]) -> Edges:
+        """Those of each rollout."""
+        low, high = (np.array([[getattr(each, name) for each in row] for row in rows]).T for name in ("low", "high"))
+        return cls([each.quantile for each in rows[0]], low, high)
+
+    @classmethod
+    def at(cls, rows: Sequence[Sequence[float]]) -> Edges:
+        """Boundaries at which both sides are counted alike."""
+        low = np.array(rows, dtype=np.float64).reshape(len(rows), -1).T
+        return cls([0.0] * len(low), low, low)
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._bounds = {}
+
+    @property
+    def number(self) -> int:
+        """How many quantiles there are."""
+        return len(self._quantiles)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Edges):
+            return NotImplemented
+        return other is self or (np.array_equal(self._low, other._low) and np.array_equal(self._high, other._high))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def row(self, index: int) -> tuple[Edge, ...]:
+        """Those of one rollout."""
+        lows, highs = self._low[:, index].tolist(), self._high[:, index].tolist()
+        return tuple(Edge(*each) for each in zip(self._quantiles, lows, highs, strict=True))
+
+    def above(self, side: Side, which: str) -> list[Array] | None:
+        """How many of ``side`` lie above the ``low`` or the ``high`` boundary of each; None if buckets cannot say."""
+        known = self._bounds.get(which)
+        if known is None or known[0] != side.bounds:
+            wanted = self._low if which == "low" else self._high
+            known = self._bounds[which] = side.bounds, places(side.bounds, wanted)
+        return None if known[1] is None else [side.above(at) for at in known[1]]
+
+
+def beyond(pairs: Sequence[tuple[Side, Side]], edges: Edges) -> list[Strata] | None:
+    """Canary requests over the high and baseline requests over the low boundary of each; None if buckets cannot say."""
+    found: list[list[Counts]] = []
     for canary, baseline in pairs:
-        mine, theirs = canary.above(high), baseline.above(low)
+        mine, theirs = edges.above(canary, "high"), edges.above(baseline, "low")
         if mine is None or theirs is None:
             return None
-        counts.append(Counts(canary.requests, mine, baseline.requests, theirs))
-    return counts
-
-
-def has_more(mine: Counted, theirs: Counted) -> bool:
-    """Whether the canary has the larger share beyond its boundary: then its quantile lies over the limit."""
-    return bool(theirs.requests and mine.requests) and mine.events * theirs.requests > theirs.events * mine.requests
+        sides = zip(mine, theirs, strict=True)
+        found.append([Counts(canary.requests, a, baseline.requests, b) for a, b in sides])
+    return [[one[index] for one in found] for index in range(edges.number)]

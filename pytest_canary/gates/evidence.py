@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pytest_canary.gates.guarded import Care, Flags, GuardedEvidence, proof_of
+from pytest_canary.gates.guarded import Care, GuardedEvidence, proof_of
 from pytest_canary.gates.lane import Lane
 from pytest_canary.gates.values import Levels
 from pytest_canary.stats.burst import WORTH
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import Counts, RatioEvidence, RatioPosterior
+from pytest_canary.stats.rows import Flags, Index, Rows, repeated, stacked, wide
 
 TAIL_SCALE = 0.35
 """Spread of the prior for latency: how far a share of slow requests moves between builds, on the log scale."""
@@ -22,13 +23,18 @@ DEFAULT = Levels()
 Strata = Counts | Sequence[Counts]
 """Counts of all requests, or of each stratum apart."""
 
+OddsAt = Callable[[Index], Array]
+"""P(worse than the gate | data) in some of the rollouts."""
 
-def _each(strata: Strata) -> Iterable[Counts]:
+
+def _each(strata: Strata) -> Sequence[Counts]:
     return (strata,) if isinstance(strata, Counts) else strata
 
 
-class RateEvidence:
+class RateEvidence(Rows):
     """A rate against the baseline's: fails on evidence of "worse at all" and odds on "worse than the gate"."""
+
+    PARTS = ("worse", "posterior", "proof", "lane")
 
     def __init__(
         self,
@@ -42,14 +48,19 @@ class RateEvidence:
     ) -> None:
         self.alpha = 0.9 * alpha if lane else alpha
         self._levels, self._care = levels, Care(levels, phi, stages, batch)
+        self._log_alpha = float(np.log(self.alpha))
         self.worse = GuardedEvidence(self._care)
         self.posterior = RatioPosterior(stages, batch, phi, levels.first)
         self.proof: RatioEvidence = proof_of(1.0, self._care)
         self.lane = Lane(alpha, batch) if lane else None
 
-    def normal(self, requests: ArrayLike, events: ArrayLike) -> None:
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._care = self._care.of(rows.size)
+
+    def normal(self, requests: ArrayLike, events: ArrayLike, where: Flags | None = None) -> None:
         """Add one poll of the baseline from before the ramp."""
-        self.worse.normal(requests, events)
+        self.worse.normal(requests, events, where)
 
     def start_stage(self, margin: float = 1.0, hold_seconds: float = np.inf) -> None:
         """Begin the copies that start at this stage, and the proof of "not ``margin`` times worse" afresh."""
@@ -57,25 +68,32 @@ class RateEvidence:
         self.posterior.start_stage()
         self.proof = proof_of(margin, self._care)
 
-    def alone(self, requests: ArrayLike, events: ArrayLike) -> None:
+    def alone(self, requests: ArrayLike, events: ArrayLike, where: Flags | None = None) -> None:
         """Add one poll of the canary."""
         if self.lane:
-            self.lane.update(requests, events)
+            self.lane.update(requests, events, where)
 
-    def compare(self, strata: Strata, at: float = 0.0, guard: bool = True) -> None:
-        """Add one poll of both sides, which ended at ``at`` s; no ``guard`` where replicas look out for bursts."""
-        counts = tuple(_each(strata))
-        self.worse.compare(*counts, at=at, guard=guard)
+    def compare(self, strata: Strata, at: ArrayLike = 0.0, guard: ArrayLike = True, where: Flags | None = None) -> None:
+        """Add one poll of both sides, which ended at ``at`` s; no ``guard`` where replicas look out for bursts.
+
+        Elsewhere than ``where`` nothing is to have been counted.
+        """
+        counts = _each(strata)
+        self.worse.compare(*counts, at=at, guard=guard, where=where)
         self.posterior.update(*counts)
         self.proof.update(*counts)
 
     def harmful(self) -> Flags:
         """Whether there is evidence of "worse at all" at level alpha."""
-        return np.asarray(self.worse.log_e >= -np.log(self.alpha))
+        return self.worse.reaches(-self._log_alpha)
 
     def convicts(self, odds: ArrayLike) -> Flags:
         """Whether evidence and ``odds`` of "worse than the gate" fail the canary."""
         return np.asarray(self.harmful() & (np.asarray(odds) >= self._levels.odds))
+
+    def convicts_at(self, odds: OddsAt) -> Flags:
+        """The same; odds are asked for only where there is evidence."""
+        return convicted(self.harmful(), odds, self._levels.odds)
 
     def broken(self, compared: bool = True, agreed: ArrayLike = True) -> Flags:
         """Whether the catastrophe lane stops the canary.
@@ -83,16 +101,32 @@ class RateEvidence:
         Where the baseline's own errors come in bursts, one burst must not do it: then it takes two windows of
         evidence, and what the replicas say (``agreed``).
         """
+        broken = self.lane.broken if self.lane else np.zeros(self.worse.clumped.shape, dtype=bool)
+        if not broken.any():
+            return broken
+        assert self.lane is not None
         worse = self.worse.log_e
-        if self.lane is None:
-            return np.zeros(worse.shape, dtype=bool)
         lasting = np.asarray(agreed) & (worse >= 2 * np.log(WORTH))
         spared = self.worse.clumped & ~lasting & compared
         return np.asarray(self.lane.fires(worse if compared else None) & ~spared)
 
 
-class TailEvidence:
-    """Latency from bucket counts: evidence averaged over quantiles, odds per quantile of the tail."""
+def convicted(harmful: Flags, odds: OddsAt, level: float) -> Flags:
+    """Where there is evidence of harm, and odds of at least ``level`` that it is more than is allowed."""
+    if not harmful.any():
+        return harmful
+    found, rows = harmful.copy(), np.flatnonzero(harmful)
+    found[rows] = odds(rows) >= level
+    return found
+
+
+class TailEvidence(Rows):
+    """Latency from bucket counts: evidence averaged over quantiles, odds per quantile of the tail.
+
+    The processes of all quantiles are kept as one whose batch is so many times as wide.
+    """
+
+    PARTS = ("_tails", "_proofs")
 
     def __init__(
         self,
@@ -103,22 +137,33 @@ class TailEvidence:
         batch: int = 1,
         *,
         levels: Levels = DEFAULT,
-        phi: float = 1.0,
+        phi: ArrayLike = 1.0,
     ) -> None:
         self.alpha, self.levels = alpha, levels
+        self._log_alpha = float(np.log(alpha))
         self._care = Care(levels, phi, stages, batch)
         self._weights = np.log(np.asarray(weights) / sum(weights))[:, None]
-        self._worse = [GuardedEvidence(self._care) for _ in weights]
+        self._worse = GuardedEvidence(self._care.times(len(weights)))
         self._tails = [self._posterior(stages) for _ in range(tails)]
         self._proofs: list[RatioEvidence] = []
 
     def _posterior(self, stages: int) -> RatioPosterior:
         return RatioPosterior(stages, self._care.batch, self._care.phi, self.levels.first)
 
-    def normal(self, requests: ArrayLike, slow: Sequence[ArrayLike]) -> None:
+    def keep(self, rows: Index) -> None:
+        self._worse.keep(wide(rows, self._care.batch, len(self._weights)))
+        super().keep(rows)
+        phi = self._care.phi
+        self._care = self._care.of(rows.size, phi if np.ndim(phi) == 0 else np.asarray(phi)[rows])
+
+    def normal(self, requests: ArrayLike, slow: Sequence[ArrayLike], where: Flags | None = None) -> None:
         """Add one poll of the baseline from before the ramp: its requests over each level's boundary."""
-        for process, events in zip(self._worse, slow, strict=True):
-            process.normal(requests, events)
+        width, batch = len(self._weights), self._care.batch
+        both = stacked([requests] * width, batch), stacked(slow, batch)
+        self._worse.normal(*both, self._wide(where))
+
+    def _wide(self, where: Flags | None) -> Flags | None:
+        return None if where is None else np.tile(where, len(self._weights))
 
     def forget_tails(self, stages: int) -> None:
         """Begin the odds anew: the limit is at another boundary now, and counts at the old one say nothing about it."""
@@ -126,8 +171,7 @@ class TailEvidence:
 
     def start_stage(self, hold_seconds: float = np.inf) -> None:
         """Begin the copies that start at this stage, and the proof afresh."""
-        for process in self._worse:
-            process.start_stage(hold_seconds)
+        self._worse.start_stage(hold_seconds)
         for posterior in self._tails:
             posterior.start_stage()
         self._proofs = [proof_of(1.0, self._care) for _ in self._tails]
@@ -136,31 +180,47 @@ class TailEvidence:
         self,
         levels: Sequence[Strata],
         tails: Sequence[Strata],
-        at: float = 0.0,
+        at: ArrayLike = 0.0,
         proofs: Sequence[Strata] | None = None,
-        guard: bool = True,
+        guard: ArrayLike = True,
+        where: Flags | None = None,
     ) -> None:
         """Add one poll, which ended at ``at`` seconds.
 
         ``levels`` count both sides over one boundary; ``tails`` the canary over the limit, the baseline over its own;
-        ``proofs`` the same at the limit that this stage must prove, where that is another.
+        ``proofs`` the same at the limit that this stage must prove, where that is another.  Elsewhere than ``where``
+        nothing is to have been counted.
         """
-        for process, strata in zip(self._worse, levels, strict=True):
-            process.compare(*_each(strata), at=at, guard=guard)
-        for posterior, strata in zip(self._tails, tails, strict=True):
-            posterior.update(*_each(strata))
-        for proof, strata in zip(self._proofs, tails if proofs is None else proofs, strict=True):
-            proof.update(*_each(strata))
+        width, batch = len(self._weights), self._care.batch
+        strata = zip(*(_each(one) for one in levels), strict=True)
+        counts = [Counts(*(stacked(parts, batch) for parts in zip(*one, strict=True))) for one in strata]
+        ended, guarded = (repeated(np.broadcast_to(each, (batch,)), width) for each in (at, guard))
+        self._worse.compare(*counts, at=ended, guard=guarded, where=self._wide(where))
+        for posterior, strata_now in zip(self._tails, tails, strict=True):
+            posterior.update(*_each(strata_now))
+        for proof, strata_now in zip(self._proofs, tails if proofs is None else proofs, strict=True):
+            proof.update(*_each(strata_now))
 
     @property
     def log_e(self) -> Array:
         """Log evidence of "slower at all"; a mean of e-processes is one, whatever they share."""
-        return logsumexp(self._weights + np.stack([process.log_e for process in self._worse]), axis=0)
+        return self._mean(self._worse.log_e)
+
+    def log_e_at(self, rows: Index) -> Array:
+        """The same in these rollouts."""
+        return self._mean(self._worse.log_e_at(wide(rows, self._care.batch, len(self._weights))))
+
+    def _mean(self, each: Array) -> Array:
+        return logsumexp(self._weights + each.reshape(len(self._weights), -1), axis=0)
 
     @property
     def odds(self) -> Array:
         """P(slower than the gate | data), per tail quantile and rollout."""
         return np.stack([posterior.odds(1.0, TAIL_SCALE) for posterior in self._tails])
+
+    def odds_at(self, rows: Index) -> Array:
+        """The same in these rollouts."""
+        return np.stack([posterior.odds_at(rows, 1.0, TAIL_SCALE) for posterior in self._tails])
 
     def interval(self, tail: int) -> tuple[Array, Array]:
         """How many times as many requests lie beyond the limit of one tail quantile: lowest and highest."""
@@ -171,10 +231,19 @@ class TailEvidence:
         """Log evidence of "not slower than the gate" at this stage, per tail quantile and rollout."""
         return np.stack([proof.log_e for proof in self._proofs])
 
+    def log_proofs_at(self, rows: Index) -> Array:
+        """The same in these rollouts."""
+        return np.stack([proof.log_e_at(rows) for proof in self._proofs])
+
     def harmful(self) -> Flags:
-        """Whether there is evidence of "slower at all" at level alpha."""
-        return np.asarray(self.log_e >= -np.log(self.alpha))
+        """Whether there is evidence of "slower at all" at level alpha: then some quantile has as much by itself."""
+        reached = self._worse.reaches(-self._log_alpha).reshape(len(self._weights), -1)
+        any_has: Flags = np.logical_or.reduce(reached, axis=0)
+        if any_has.any():
+            rows = np.flatnonzero(any_has)
+            any_has[rows] = self.log_e_at(rows) >= -self._log_alpha
+        return any_has
 
     def convicts(self) -> Flags:
         """Whether evidence and the odds of any tail quantile fail the canary."""
-        return np.asarray(self.harmful() & (self.odds.max(axis=0) >= self.levels.tail_odds))
+        return convicted(self.harmful(), lambda rows: self.odds_at(rows).max(axis=0), self.levels.tail_odds)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pytest_canary.gates.values import Bursts, Levels
 from pytest_canary.stats.burst import POLL_WORTH, WORTH, BurstGuard
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.ratio import Counts, RatioEvidence, Restarting
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 _LOOK_EVERY = 6
 """Polls between two looks for bursts."""
 
-Flags = NDArray[np.bool_]
+_WORTH, _POLL_WORTH = np.log(WORTH), np.log(POLL_WORTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,30 @@ class Care:
     """How the evidence of one gate is gathered: its levels, and what is known about its counts."""
 
     levels: Levels
-    phi: float = 1.0
-    """Design effect: log-likelihoods are divided by it."""
+    phi: ArrayLike = 1.0
+    """Design effect: log-likelihoods are divided by it; one for all rollouts, or one for each."""
     stages: int = 1
     batch: int = 1
 
+    def of(self, batch: int, phi: ArrayLike | None = None) -> Care:
+        """The same for so many rollouts."""
+        return replace(self, batch=batch, phi=self.phi if phi is None else phi)
 
-class GuardedEvidence:
+    def times(self, width: int) -> Care:
+        """The same for ``width`` processes of each rollout."""
+        phi = self.phi if np.ndim(self.phi) == 0 else np.tile(np.asarray(self.phi), width)
+        return replace(self, batch=self.batch * width, phi=phi)
+
+
+class GuardedEvidence(Rows):
     """A restarting e-process and the burst guard beside it, fed by the baseline's own events.
 
     Where events come in bursts, a window of time is worth at most 8; where nobody knows, one poll at most 10.  The
     limit of a window is chosen before it begins, so the evidence stays valid.
     """
+
+    AXES = axes(_began=0, _clumped=0, _known=0, _polls=0, _guarded=0)
+    PARTS = ("_process", "_guard")
 
     def __init__(self, care: Care) -> None:
         self._care = care
@@ -43,42 +56,55 @@ class GuardedEvidence:
         self._window_seconds = care.levels.burst_window_seconds
         self._began = np.full(care.batch, -np.inf)
         self._clumped, self._known = np.zeros((2, care.batch), dtype=bool)
-        self._polls, self._guarded = 0, True
-        self._settle(afresh=True)
+        self._polls, self._guarded = np.zeros(care.batch), np.ones(care.batch, dtype=bool)
+        self._settle(np.arange(care.batch))
 
-    def normal(self, requests: ArrayLike, events: ArrayLike) -> None:
+    def normal(self, requests: ArrayLike, events: ArrayLike, where: Flags | None = None) -> None:
         """Add one poll of the baseline from before the ramp."""
-        self._guard.add(requests, events)
+        self._guard.add(requests, events, where)
 
     def start_stage(self, hold_seconds: float = np.inf) -> None:
         """Begin the copy that starts at this stage; a burst is taken to last at most a tenth of ``hold_seconds``."""
         self._process.start_stage()
         self._window_seconds = min(self._care.levels.burst_window_seconds, hold_seconds / 10)
         self._began[:] = -np.inf
-        self._settle(afresh=True)
+        self._settle(np.arange(self._polls.size))
 
-    def compare(self, *strata: Counts, at: float = 0.0, guard: bool = True) -> None:
-        """Add one poll of both sides, which ended at ``at`` s; no ``guard`` where replicas look out for bursts."""
-        self._guarded = guard
+    def compare(
+        self, *strata: Counts, at: ArrayLike = 0.0, guard: ArrayLike = True, where: Flags | None = None
+    ) -> None:
+        """Add one poll of both sides, which ended at ``at`` s, in all rollouts or ``where``.
+
+        No ``guard`` where replicas look out for bursts.
+        """
+        batch = self._polls.size
         if self._care.levels.bursts is not Bursts.IGNORE:
-            due = ~self._known & ~self._clumped | (at - self._began >= self._window_seconds - 1e-6)
-            self._process.close_window(due)
-            self._began = np.where(due, at, self._began)
-            self._polls += 1
-            self._settle(afresh=self._polls % _LOOK_EVERY == 0)
+            ended = column(at, batch)
+            due = (ended - self._began >= self._window_seconds - 1e-6) | ~(self._known | self._clumped)
+            guarded = np.broadcast_to(np.asarray(guard, dtype=bool), (batch,))
+            if where is None:
+                self._guarded, self._polls = guarded, self._polls + 1
+            else:
+                due = due & where
+                self._guarded, self._polls = np.where(where, guarded, self._guarded), self._polls + where
+            if due.any():
+                self._process.close_window(due)
+                self._began = np.where(due, ended, self._began)
+            afresh = self._polls % _LOOK_EVERY == 0
+            self._settle(np.flatnonzero(afresh if where is None else afresh & where))
         self._process.update(*strata)
-        self._guard.add(sum(_array(c.base_requests) for c in strata), sum(_array(c.base_events) for c in strata))
+        self._guard.add(sum(_array(c.base_requests) for c in strata), sum(_array(c.base_events) for c in strata), where)
 
-    def _settle(self, *, afresh: bool) -> None:
+    def _settle(self, afresh: Index) -> None:
         """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts."""
         if self._care.levels.bursts is Bursts.IGNORE:
             return
-        if afresh:
-            self._clumped = self._guard.clumped | (self._care.levels.bursts is Bursts.GUARD)
+        if afresh.size:
+            self._clumped = self._clumped.copy()
+            self._clumped[afresh] = self._guard.clumped_at(afresh) | (self._care.levels.bursts is Bursts.GUARD)
         self._known = self._guard.known
-        unknown = np.where(self._known, np.inf, np.log(POLL_WORTH))
-        limited = np.where(self._clumped, np.log(WORTH), unknown)
-        self._process.log_cap = limited if self._guarded else np.full_like(limited, np.inf)
+        limited = np.where(self._clumped, _WORTH, np.where(self._known, np.inf, _POLL_WORTH))
+        self._process.log_cap = limited if self._guarded.all() else np.where(self._guarded, limited, np.inf)
 
     @property
     def clumped(self) -> Flags:
@@ -89,6 +115,14 @@ class GuardedEvidence:
     def log_e(self) -> Array:
         """Log evidence of "more often at all", one per rollout."""
         return self._process.log_e
+
+    def log_e_at(self, rows: Index) -> Array:
+        """The same in these rollouts."""
+        return self._process.log_e_at(rows)
+
+    def reaches(self, log_threshold: float) -> Flags:
+        """Where it is at least so much; looks closely only where it may be."""
+        return self._process.reaches(log_threshold)
 
 
 def _array(values: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-"""What one side counted for one metric, and the stage in which it did."""
+"""What one side counted for one metric."""
 
 from __future__ import annotations
 
@@ -108,35 +108,7 @@ class Reading:
         return Counted(self.requests, self.above(bound) or 0.0, self.quantile(q))
 
 
-def alike(canary: Reading, baseline: Reading) -> list[tuple[Reading, Reading]]:
-    """Like against like where the source counts by label, else all against all; what has no partner says nothing."""
-    if not canary.strata and not baseline.strata:
-        return [(canary, baseline)]
-    return [
-        (canary.strata[name], baseline.strata[name]) for name in sorted(canary.strata.keys() & baseline.strata.keys())
-    ]
-
-
 def _together(one: Mapping[str, Reading], other: Mapping[str, Reading]) -> Mapping[str, Reading]:
     if not one or not other:
         return one or other
     return {name: one.get(name, Reading()) + other.get(name, Reading()) for name in one.keys() | other.keys()}
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One stage, as the rules see it; ``at`` is when its traffic was set, in seconds on the run's clock."""
-
-    index: int
-    at: float
-    share: float
-    compared: bool
-    """Whether the baseline serves beside the canary, so that they can be compared."""
-    hold_seconds: float
-    min_requests: int
-    frozen: Reading = Reading()
-    """The baseline's last window beside the canary, or the one before the ramp."""
-    captured: Reading = Reading()
-    """The baseline's window before the ramp."""
-    allowance: float = 1.0
-    """How many times what the gate allows beyond 1 proof must exclude at this stage."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from pytest_canary.gates.finding import Finding
 from pytest_canary.gates.plain import Plain
-from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import By, Gate, Limits, Status
+from pytest_canary.gates.window import Window
 
 KEPT = 1000
 """Requests a side; whole polls, so a few more."""

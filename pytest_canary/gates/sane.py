@@ -50,6 +50,12 @@ def no_share(gate: Gate, baseline: Reading) -> str | None:
     return f"the stable build is at {value:,.4g}, and it is a share, 0 to 1; {_MEND}"
 
 
+def may_be_unlike(gate: Gate) -> bool:
+    """Whether :func:`unlike` can have anything to say about such a gate."""
+    share = gate.metric.unit == "ratio" and gate.metric.kind in (Kind.MEAN, Kind.GAUGE) and not gate.metric.missed
+    return share or (gate.metric.unit == "seconds" and not gate.metric.name.startswith(QUEUES))
+
+
 def unlike(gate: Gate, canary: Reading, baseline: Reading) -> str:
     """Why both sides cannot be in one unit; empty when they can."""
     mine, theirs = _share(gate, canary), _share(gate, baseline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import exp
 
-from pytest_canary.gates.opinion import SecondOpinion
+from pytest_canary.gates.opinion import Opinion
 from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import Counted, Limits, Metric
 from pytest_canary.gates.words import amount, number, percent, seconds
@@ -65,7 +65,7 @@ def convicts(evidence: float, alpha: float, odds: float) -> str:
     return f"evidence {size} (convicts at {1 / alpha:.3g}), odds of worse than the limit {100 * odds:.1f}%"
 
 
-def replicas(opinion: SecondOpinion) -> str:
+def replicas(opinion: Opinion) -> str:
     """What the replicas say about it; empty where nobody asks them."""
     if not opinion.asked:
         return "; replicas have too uneven traffic to be compared" if opinion.uneven else ""

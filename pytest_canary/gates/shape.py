@@ -9,8 +9,9 @@ import numpy as np
 
 from pytest_canary.gates import sentences as say
 from pytest_canary.gates.finding import Finding, evidence_of
-from pytest_canary.gates.reading import Reading, Window
+from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import By, Gate, Limits, Status
+from pytest_canary.gates.window import Window
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.ratio import Counts
 from pytest_canary.stats.shift import ShiftEvidence, cells, population_stability_index

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
+from typing import TypedDict
 
 from pytest_canary.errors import (
     AdapterError,
@@ -37,6 +38,16 @@ from pytest_canary.verdict import Decision, Judge, Step, Verdict, decide, settle
 TICK_SECONDS = 0.2
 STALE_SECONDS = 10.0
 """Besides a poll; after a longer gap between two looks (a run that was stopped) nothing goes on before the next."""
+
+
+class StageRules(TypedDict):
+    """When a stage may end; seconds."""
+
+    hold: float
+    min_requests: int
+    deadline: float | None
+    pace: str
+    when_undecided: str
 
 
 class _CutMeanwhile(Exception):
@@ -169,7 +180,7 @@ class Traffic:
             gap = self._world.clock.now() - self._looked_at
             if self._looked_at and gap > self._plan.poll_seconds + STALE_SECONDS:
                 return Decision(Step.WAIT, f"a look, the last was {gap:.0f} s ago")
-            decision = self.decide_on(self._judge.verdicts(), stage, elapsed)
+            decision = self._judge.decide(elapsed=elapsed, **self._rules(stage))
             decision = held_back(decision, self._blind or self._old(), elapsed, stage.deadline_seconds)
         if decision.step is Step.STOP and self._blind and self._blind not in decision.why:
             return replace(decision, why=f"{decision.why}; {self._blind}")
@@ -181,16 +192,16 @@ class Traffic:
 
     def decide_on(self, verdicts: Sequence[Verdict], stage: Stage, elapsed: float) -> Decision:
         """What ``verdicts`` say about ``stage``, ``elapsed`` seconds after its split was verified."""
-        return decide(
-            verdicts,
-            elapsed=elapsed,
-            requests=self._judge.requests,
-            hold=stage.hold_seconds,
-            min_requests=stage.min_requests,
-            deadline=stage.deadline_seconds,
-            pace=self._plan.pace,
-            when_undecided=self._plan.when_undecided,
-        )
+        return decide(verdicts, elapsed=elapsed, requests=self._judge.requests, **self._rules(stage))
+
+    def _rules(self, stage: Stage) -> StageRules:
+        return {
+            "hold": stage.hold_seconds,
+            "min_requests": stage.min_requests,
+            "deadline": stage.deadline_seconds,
+            "pace": self._plan.pace,
+            "when_undecided": self._plan.when_undecided,
+        }
 
     # -- watched -------------------------------------------------------------------------------------------------
 
@@ -209,7 +220,7 @@ class Traffic:
             self._judge.observe(samples, now)
             self._remember_bad(samples)
             self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK)
-            failed = [v.sentence for v in self._judge.verdicts() if v.status == "fail" and not v.alert]
+            failed = self._judge.failures()
             self._died = self._pulse.feel(samples, now)
             wrong = self._died or self._hurt() or self._judge.wrong()
             if failed or wrong:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.mean import Moments, one_sided_mixture
 from pytest_canary.stats.normal import below
 from pytest_canary.stats.ratio import FIRST, start_weights
+from pytest_canary.stats.rows import Index, Rows, axes, column
 
 VALUES = 20
 """A batch is closed at the first poll at which each side has so many values: sums of fewer are not symmetric enough."""
@@ -31,11 +32,13 @@ _TINY = 1e-100
 Where = NDArray[np.bool_]
 
 
-class _Contrast:
+class _Contrast(Rows):
     """Per batch the weighted difference ``y`` of the sides and ``u``, what one unit of the gate's measure is worth."""
 
-    def __init__(self, batch: int, phi: float = 1.0) -> None:
-        self._phi = max(phi, 1.0)
+    AXES = axes(_phi=0, number=0, y=0, u=0, yy=0, yu=0, uu=0, scale=0)
+
+    def __init__(self, batch: int, phi: ArrayLike = 1.0) -> None:
+        self._phi = np.maximum(column(phi, batch), 1.0)
         self.number, self.y, self.u, self.yy, self.yu, self.uu, self.scale = np.zeros((7, batch))
 
     def add(self, y: Array, u: Array, closed: Where) -> None:
@@ -60,15 +63,19 @@ class _Contrast:
         return share, np.asarray(np.maximum(few * residual / u**2, _TINY)), np.asarray(seen)
 
 
-class _Collector:
+class _Collector(Rows):
     """Adds polls up until both sides have enough values for a batch."""
 
+    AXES = axes(difference=0, base=0, weight=0, _canary=0, _baseline=0)
+
     def __init__(self, batch: int) -> None:
-        self._batch = batch
-        self.reset()
+        self._begin(batch)
+
+    def _begin(self, batch: int) -> None:
+        self.difference, self.base, self.weight, self._canary, self._baseline = np.zeros((5, batch))
 
     def reset(self) -> None:
-        self.difference, self.base, self.weight, self._canary, self._baseline = np.zeros((5, self._batch))
+        self._begin(self.weight.size)
 
     def add(self, strata: Sequence[tuple[Moments, Moments]]) -> None:
         """Sum over strata of ``w (canary mean - baseline mean)``, of ``w baseline mean`` and of w = nc nb / (nc+nb)."""
@@ -97,22 +104,29 @@ def _side(side: Moments) -> tuple[Array, Array]:
     return number, total
 
 
-class BatchEvidence:
+class BatchEvidence(Rows):
     """:class:`~pytest_canary.stats.mean.MeanEvidence` from sums and numbers alone; the squares handed in are not used.
 
     ``spread`` is the variance of a single value as the baseline's batches show it, only to choose how the evidence is
     mixed, which no promise depends on.  ``phi`` multiplies what batches vary by (design effect).
     """
 
+    AXES = axes(_phi=0, _spread_of_one=0)
+    PARTS = ("_copies", "_proof", "_open")
+
     def __init__(
-        self, gate: float, stages: int, batch: int = 1, *, additive: bool = False, phi: float = 1.0,
-        first: float = FIRST, spread: float = 0.0,
+        self, gate: float, stages: int, batch: int = 1, *, additive: bool = False, phi: ArrayLike = 1.0,
+        first: float = FIRST, spread: ArrayLike = 0.0,
     ) -> None:  # fmt: skip
-        self._gate, self._additive, self._phi, self._batch = gate, additive, phi, batch
-        self._spread_of_one = spread
+        self._gate, self._additive, self._phi, self._batch = gate, additive, column(phi, batch), batch
+        self._spread_of_one = column(spread, batch)
         self._weights = np.log(start_weights(stages, first))[:, None]
         self._copies: list[_Contrast] = []
         self._proof, self._open = _Contrast(batch, phi), _Collector(batch)
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._batch = rows.size
 
     def start_stage(self) -> None:
         """Begin the copy that starts at this stage, and the proof afresh; half a batch of another split is let go."""
@@ -141,7 +155,7 @@ class BatchEvidence:
         """Choose the mixture's scale at the first batch, from how many values are in it and not from what they are."""
         weight = self._open.weight
         mean = np.abs(self._open.base) / np.maximum(weight, _TINY)
-        variance = self._spread_of_one if self._spread_of_one > 0 else mean**2
+        variance = np.where(self._spread_of_one > 0, self._spread_of_one, mean**2)
         shift = np.full_like(mean, self._gate) if self._additive else (self._gate - 1) * mean
         scale = _SCALE * weight * variance + (weight * shift) ** 2
         contrast.scale = np.where(closed & (contrast.number == 0), np.maximum(scale, _TINY), contrast.scale)
@@ -189,11 +203,14 @@ class BatchEvidence:
         return silent
 
 
-class BatchLimitEvidence:
+class BatchLimitEvidence(Rows):
     """:class:`~pytest_canary.stats.mean.MeanLimitEvidence` from sums and numbers alone; "below": negated sums."""
 
-    def __init__(self, limit: float, batch: int = 1, *, phi: float = 1.0, spread: float = 0.0) -> None:
-        self._limit, self._spread = limit, spread
+    AXES = axes(_limit=0, _spread=0, _number=0, _total=0)
+    PARTS = ("_contrast",)
+
+    def __init__(self, limit: ArrayLike, batch: int = 1, *, phi: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> None:
+        self._limit, self._spread = column(limit, batch), column(spread, batch)
         self._contrast, self._number, self._total = _Contrast(batch, phi), np.zeros(batch), np.zeros(batch)
 
     def update(self, side: Moments) -> None:
@@ -203,7 +220,7 @@ class BatchLimitEvidence:
         closed = self._number >= VALUES
         if not closed.any():
             return
-        variance = self._spread if self._spread > 0 else self._limit**2
+        variance = np.where(self._spread > 0, self._spread, self._limit**2)
         first = closed & (self._contrast.number == 0)
         scale = _SCALE * self._number * variance + (self._number * self._limit * _SHIFT) ** 2 + _TINY
         self._contrast.scale = np.where(first, scale, self._contrast.scale)
@@ -228,21 +245,26 @@ class BatchLimitEvidence:
         return np.where(seen, below(excess / np.sqrt(variance)), 0.5)
 
 
-class Spread:
+class Spread(Rows):
     """Variance of a single value, from how the means of a series of polls differ (pooled, K-1 degrees of freedom)."""
 
-    def __init__(self) -> None:
-        self._polls, self._number, self._total, self._squares = 0, 0.0, 0.0, 0.0
+    AXES = axes(_polls=0, _number=0, _total=0, _squares=0)
 
-    def add(self, number: float, total: float) -> None:
+    def __init__(self, batch: int = 1) -> None:
+        self._polls, self._number, self._total, self._squares = np.zeros((4, batch))
+
+    def add(self, number: ArrayLike, total: ArrayLike) -> None:
         """Take in one poll."""
-        if number > 0:
-            self._polls, self._number, self._total = self._polls + 1, self._number + number, self._total + total
-            self._squares += total**2 / number
+        n, t = column(number, self._polls.size), column(total, self._polls.size)
+        some = n > 0
+        n, t = np.where(some, n, 0.0), np.where(some, t, 0.0)
+        self._polls, self._number, self._total = self._polls + some, self._number + n, self._total + t
+        self._squares = self._squares + t**2 / np.where(some, n, 1.0)
 
     @property
-    def variance(self) -> float:
-        """0 while there are fewer than three polls."""
-        if self._polls < 3:
-            return 0.0
-        return max(self._squares - self._total**2 / self._number, 0.0) / (self._polls - 1)
+    def variance(self) -> Array:
+        """One per rollout; 0 while there are fewer than three polls."""
+        enough = self._polls >= 3
+        number = np.where(self._number > 0, self._number, 1.0)
+        found = np.maximum(self._squares - self._total**2 / number, 0.0) / np.maximum(self._polls - 1, 1.0)
+        return np.where(enough, found, 0.0)

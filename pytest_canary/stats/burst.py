@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import Array
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 SCALES = (1, 6, 12)
 """Polls that are taken together; bursts as short as a poll and as long as twelve are looked for."""
@@ -23,7 +24,7 @@ _KEPT = 720
 _EXPECTED = 1e-12
 
 
-class BurstGuard:
+class BurstGuard(Rows):
     """Looks at the baseline's own counts, poll by poll, and limits what a window of evidence may be worth.
 
     Three answers per rollout: events come like chance (no limit), in bursts (a window of time is worth at most 8),
@@ -33,44 +34,101 @@ class BurstGuard:
     speed.
     """
 
+    AXES = axes(_n=0, _k=0, _polls=0, _events=0)
+
     def __init__(self, batch: int = 1) -> None:
-        self._requests = np.zeros((batch, 0))
-        self._events = np.zeros((batch, 0))
+        self._n, self._k = np.zeros((batch, 16)), np.zeros((batch, 16))
+        self._polls = np.zeros(batch, dtype=np.intp)
+        self._events = np.zeros(batch)
+        """Of the polls that are remembered."""
 
-    def add(self, requests: ArrayLike, events: ArrayLike) -> None:
-        """Add one poll of the baseline."""
-        both = (np.asarray(requests, dtype=np.float64), np.asarray(events, dtype=np.float64))
-        batch = self._requests.shape[0]
-        n, k = (np.broadcast_to(values, (batch,))[:, None] for values in both)
-        self._requests = np.hstack([self._requests[:, -_KEPT + 1 :], n])
-        self._events = np.hstack([self._events[:, -_KEPT + 1 :], k])
+    def add(self, requests: ArrayLike, events: ArrayLike, where: Flags | None = None) -> None:
+        """Add one poll of the baseline; in all rollouts, or ``where``."""
+        batch = self._polls.size
+        n, k = column(requests, batch), column(events, batch)
+        if self._polls.max() >= self._n.shape[1]:
+            self._make_room()
+        if where is None or where.all():
+            rows: Index | slice = np.arange(batch)
+        else:
+            rows = np.flatnonzero(where)
+        at = self._polls[rows]
+        self._n[rows, at], self._k[rows, at] = n[rows], k[rows]
+        gone = at >= _KEPT
+        self._events[rows] += k[rows]
+        if gone.any():
+            self._events[rows] -= np.where(gone, self._k[rows, at - _KEPT], 0.0)
+        self._polls[rows] += 1
 
-    @property
-    def clumped(self) -> NDArray[np.bool_]:
-        """Whether events come in bursts, one per rollout."""
-        found = np.zeros(self._requests.shape[0], dtype=bool)
+    def _make_room(self) -> None:
+        """Grow, up to twice what is remembered; then let go of what is older."""
+        size = self._n.shape[1]
+        if size < 2 * _KEPT:
+            more = np.zeros((self._polls.size, min(size, 2 * _KEPT - size)))
+            self._n, self._k = np.hstack([self._n, more]), np.hstack([self._k, more])
+            return
+        old = np.maximum(self._polls - _KEPT, 0)
+        at = old[:, None] + np.arange(size)
+        inside = at < size
+        at = np.minimum(at, size - 1)
+        self._n = np.where(inside, np.take_along_axis(self._n, at, axis=1), 0.0)
+        self._k = np.where(inside, np.take_along_axis(self._k, at, axis=1), 0.0)
+        self._polls = self._polls - old
+
+    def _latest(self, rows: Index) -> tuple[Array, Array, Index]:
+        """Requests and events of the remembered polls, the newest last, and how many there are of each rollout."""
+        polls, last = np.minimum(self._polls[rows], _KEPT), self._polls[rows]
+        most = int(polls.max()) if rows.size else 0
+        if (last == last[:1]).all() and rows.size:
+            window = slice(int(last[0]) - most, int(last[0]))
+            return self._n[rows, window], self._k[rows, window], polls
+        at = last[:, None] - most + np.arange(most)
+        inside = at >= (last - polls)[:, None]
+        at = np.maximum(at, 0)
+        n, k = (np.where(inside, values[rows[:, None], at], 0.0) for values in (self._n, self._k))
+        return n, k, polls
+
+    def clumped_at(self, rows: Index) -> Flags:
+        """Whether events come in bursts, in these rollouts."""
+        found = np.zeros(rows.size, dtype=bool)
+        n, k, polls = self._latest(rows)
         for scale in SCALES:
-            windows = self._requests.shape[1] // scale
-            if windows >= _LEAST_WINDOWS:
-                found |= self._deviation(windows, scale) > SURE
+            windows = polls // scale
+            if windows.max(initial=0) >= _LEAST_WINDOWS:
+                found |= (windows >= _LEAST_WINDOWS) & (_deviation(n, k, windows, scale) > SURE)
         return found
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        """Whether there were events enough to tell, one per rollout."""
-        enough = self._requests.shape[1] >= _LEAST_WINDOWS
-        return np.asarray(enough & (self._events.sum(axis=1) >= KNOWN))
+    def clumped(self) -> Flags:
+        """Whether events come in bursts, one per rollout."""
+        return self.clumped_at(np.arange(self._polls.size))
 
-    def _deviation(self, windows: int, scale: int) -> Array:
-        shape = (self._requests.shape[0], windows, scale)
-        n = self._requests[:, -windows * scale :].reshape(shape).sum(axis=2)
-        k = self._events[:, -windows * scale :].reshape(shape).sum(axis=2)
-        rate = k.sum(axis=1, keepdims=True) / np.maximum(n.sum(axis=1, keepdims=True), _EXPECTED)
-        expected = np.maximum(n * rate * (1 - rate), _EXPECTED)
-        freedom = windows - 1
-        square = ((k - n * rate) ** 2 / expected).sum(axis=1) / freedom
-        spread = 2 / (9 * freedom)
-        return np.asarray((np.cbrt(square) - (1 - spread)) / np.sqrt(spread))
+    @property
+    def known(self) -> Flags:
+        """Whether there were events enough to tell, one per rollout."""
+        return np.asarray((self._polls >= _LEAST_WINDOWS) & (self._events >= KNOWN))
+
+    @property
+    def remembered(self) -> int:
+        """Polls that are looked at, in the rollout that has most."""
+        return int(min(self._polls.max(initial=0), _KEPT))
+
+
+def _deviation(requests: Array, events: Array, windows: Index, scale: int) -> Array:
+    """How far the dispersion of events is above chance, in standard deviations; the newest polls are last."""
+    most = int(windows.max())
+    shape = (requests.shape[0], most, scale)
+    first = requests.shape[1] - most * scale
+    n, k = (values[:, first:].reshape(shape).sum(axis=2) for values in (requests, events))
+    if windows.min() < most:
+        inside = np.arange(most) >= (most - windows)[:, None]
+        n, k = np.where(inside, n, 0.0), np.where(inside, k, 0.0)
+    rate = k.sum(axis=1, keepdims=True) / np.maximum(n.sum(axis=1, keepdims=True), _EXPECTED)
+    expected = np.maximum(n * rate * (1 - rate), _EXPECTED)
+    freedom = np.maximum(windows - 1, 1)
+    square = ((k - n * rate) ** 2 / expected).sum(axis=1) / freedom
+    spread = 2 / (9 * freedom)
+    return np.asarray((np.cbrt(square) - (1 - spread)) / np.sqrt(spread))
 
 
 def design_effect(canary: tuple[Array, Array], baseline: tuple[Array, Array], pseudo: float = 4.0) -> float:

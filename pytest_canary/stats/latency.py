@@ -6,6 +6,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import log
 
+import numpy as np
+
+from pytest_canary.stats.grid import Array
+
 _ROUNDED = 1e-3
 """Ladders of boundaries are written with few digits."""
 
@@ -18,6 +22,19 @@ def quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> floa
             return lower + (bound - lower) * (rank - below) / count
         below, lower = below + count, bound
     return None
+
+
+def quantiles(bounds: Array, counts: Array, q: float) -> Array:
+    """The same of every rollout, ``counts`` in shape (batch, buckets); NaN when empty or above every bound."""
+    inside = counts[:, :-1]
+    below = np.cumsum(inside, axis=1)
+    rank = (q * (below[:, -1] + counts[:, -1]))[:, None]
+    reached = (below >= rank) & (inside > 0)
+    at, rows = reached.argmax(axis=1), np.arange(len(counts))
+    found, count = reached[rows, at], inside[rows, at]
+    low = np.where(at > 0, bounds[at - 1], 0.0)
+    share = (rank[:, 0] - (below[rows, at] - count)) / np.where(found, count, 1.0)
+    return np.where(found, low + (bounds[at] - low) * share, np.nan)
 
 
 def boundary_at_least(bounds: Sequence[float], value: float) -> float | None:

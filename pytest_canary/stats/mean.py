@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.normal import below, log_below
 from pytest_canary.stats.ratio import FIRST, start_weights
+from pytest_canary.stats.rows import Index, Rows, axes, column
 
 BURN_IN = 50
 """Requests that each side must have before the normal approximation speaks."""
@@ -24,11 +25,13 @@ class Moments(NamedTuple):
     squares: ArrayLike
 
 
-class _Difference:
+class _Difference(Rows):
     """Sum over polls and strata of ``w * (canary mean - margin * baseline mean)``, w = nc nb / (nc + nb).
 
     Comparing within a poll lets what moves both sides cancel.  Keeps the pieces of its variance.
     """
+
+    AXES = axes(sum=0, base=0, weight=0, _mine=0, _theirs=0)
 
     def __init__(self, margin: float, batch: int) -> None:
         self.margin = margin
@@ -36,18 +39,26 @@ class _Difference:
 
     def add(self, canary: Array, baseline: Array) -> None:
         """Rows are number, sum and squares."""
-        both = (canary[0] > 0) & (baseline[0] > 0)
-        nc, nb = np.where(both, canary[0], 1.0), np.where(both, baseline[0], 1.0)
-        w = np.where(both, nc * nb / (nc + nb), 0.0)
-        base_mean = baseline[1] / nb
-        self.sum += w * (canary[1] / nc - self.margin * base_mean)
-        self.base += w * base_mean
+        self.add_pieces(*_pieces(canary, baseline))
+
+    def add_pieces(self, w: Array, mine: Array, theirs: Array, own: Array, other: Array) -> None:
+        """The same, where the pieces are known: the weight, both means times it, and its square over both numbers."""
+        self.sum += mine - self.margin * theirs
+        self.base += theirs
         self.weight += w
-        self._mine += w * w / nc
-        self._theirs += w * w / nb
+        self._mine += own
+        self._theirs += other
 
     def variance(self, mine: Array, theirs: Array) -> Array:
         return np.asarray(mine * self._mine + self.margin**2 * theirs * self._theirs)
+
+
+def _pieces(canary: Array, baseline: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """What one poll adds to every :class:`_Difference`; rows are number, sum and squares."""
+    both = (canary[0] > 0) & (baseline[0] > 0)
+    nc, nb = np.where(both, canary[0], 1.0), np.where(both, baseline[0], 1.0)
+    w = np.where(both, nc * nb / (nc + nb), 0.0)
+    return w, w * (canary[1] / nc), w * (baseline[1] / nb), w * w / nc, w * w / nb
 
 
 def _rows(side: Moments) -> Array:
@@ -67,12 +78,15 @@ def one_sided_mixture(total: Array, variance: Array, scale: Array) -> Array:
     )
 
 
-class MeanEvidence:
+class MeanEvidence(Rows):
     """Is the canary's mean higher than the baseline's, at any look; where higher is better, hand in the sides swapped.
 
     ``gate`` is a ratio of means above 1, or with ``additive`` a difference.  Copies start at each stage as for rates.
     Asymptotic, and so silent until each side has 50 values.  ``phi`` multiplies the variance (design effect).
     """
+
+    AXES = axes(_phi=0, _sides=2)
+    PARTS = ("_copies", "_proof")
 
     def __init__(
         self,
@@ -81,14 +95,19 @@ class MeanEvidence:
         batch: int = 1,
         *,
         additive: bool = False,
-        phi: float = 1.0,
+        phi: ArrayLike = 1.0,
         first: float = FIRST,
     ) -> None:
-        self._gate, self._additive, self._phi, self._batch = gate, additive, max(phi, 1.0), batch
+        self._gate, self._additive, self._batch = gate, additive, batch
+        self._phi = np.maximum(column(phi, batch), 1.0)
         self._weights = np.log(start_weights(stages, first))[:, None]
         self._sides = np.zeros((2, 3, batch))
         self._copies: list[_Difference] = []
         self._proof = self._fresh_proof()
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._batch = rows.size
 
     def _fresh_proof(self) -> _Difference:
         return _Difference(1.0 if self._additive else self._gate, self._batch)
@@ -103,8 +122,9 @@ class MeanEvidence:
         """Add one poll: canary and baseline, of all requests or of each stratum apart."""
         for mine, theirs in strata:
             sides = np.stack([_rows(mine), _rows(theirs)])
+            pieces = _pieces(sides[0], sides[1])
             for difference in (*self._copies, self._proof):
-                difference.add(sides[0], sides[1])
+                difference.add_pieces(*pieces)
             self._sides = self._sides + sides
 
     @property
@@ -185,14 +205,16 @@ class MeanEvidence:
         return below(((centre / variance + same / spread) * narrowed - self._gate) / np.sqrt(narrowed))
 
 
-class MeanLimitEvidence:
+class MeanLimitEvidence(Rows):
     """Is the canary's mean above a fixed limit, at any look; hand in negated sums for "below".
 
     The one-sample form of :class:`MeanEvidence`; silent until there are 50 values.
     """
 
-    def __init__(self, limit: float, batch: int = 1, *, phi: float = 1.0) -> None:
-        self._limit, self._phi = limit, max(phi, 1.0)
+    AXES = axes(_limit=0, _phi=0, _rows=1)
+
+    def __init__(self, limit: ArrayLike, batch: int = 1, *, phi: ArrayLike = 1.0) -> None:
+        self._limit, self._phi = column(limit, batch), np.maximum(column(phi, batch), 1.0)
         self._rows = np.zeros((3, batch))
 
     def update(self, side: Moments) -> None:
@@ -203,7 +225,7 @@ class MeanLimitEvidence:
         number, total, _ = self._rows
         variance = self._phi * _variance(self._rows)
         seen = number >= BURN_IN
-        shift = np.maximum(abs(self._limit) * 0.2, 1e-12)
+        shift = np.maximum(np.abs(self._limit) * 0.2, 1e-12)
         spread = np.where(seen, variance * number, 1.0)
         log_e = one_sided_mixture(sign * (total - self._limit * number), spread, (variance / shift) ** 2 + _TINY)
         return np.where(seen, log_e, 0.0)

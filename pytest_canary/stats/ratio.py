@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import log
 from typing import NamedTuple
 
@@ -17,9 +18,16 @@ from pytest_canary.stats.grid import (
     not_worse_than,
     worse_than,
 )
+from pytest_canary.stats.rows import Index, Rows, axes, column
 
 FIRST = 0.8
 """Weight of the evidence that starts with the rollout; the copies that start at later stages share the rest."""
+_PENDING = 256
+"""Polls that are kept until somebody asks what they say."""
+_AT_ONCE = 400_000
+"""Numbers that are worked on at once."""
+_SURELY = 1e-9
+"""What rounding may add to a bound."""
 
 
 class Counts(NamedTuple):
@@ -41,7 +49,8 @@ def log_likelihood(counts: Counts, ratios: Array = RATIOS) -> Array:
     both = (nc > 0) & (nb > 0)
     share = np.where(both, nc / np.where(both, nc + nb, 1.0), 0.0)
     mine = np.where(both, ec, 0.0)
-    return np.asarray(mine * np.log(ratios) - (mine + np.where(both, eb, 0.0)) * np.log1p(share * (ratios - 1.0)))
+    logs = LOG_RATIOS if ratios is RATIOS else np.log(ratios)
+    return np.asarray(mine * logs - (mine + np.where(both, eb, 0.0)) * np.log1p(share * (ratios - 1.0)))
 
 
 def start_weights(stages: int, first: float = FIRST) -> Array:
@@ -51,49 +60,127 @@ def start_weights(stages: int, first: float = FIRST) -> Array:
     return np.append(first, np.full(stages - 1, (1 - first) / (stages - 1)))
 
 
-class _Windowed:
+def _as_rows(counts: Counts, batch: int) -> Array:
+    """The four columns of ``counts``, shape (4, batch)."""
+    return np.stack([column(values, batch) for values in counts])
+
+
+class _Pending:
+    """Polls that are added up only when somebody asks: most are never asked about one by one."""
+
+    def __init__(self) -> None:
+        self._polls: list[Array] = []
+
+    def add(self, counts: Array) -> bool:
+        """Keep one poll; whether there are so many now that they should be added up."""
+        self._polls.append(counts)
+        return len(self._polls) >= _PENDING
+
+    def blocks(self) -> Iterator[Counts]:
+        """All of them, several at once where they are small; each block has polls * batch rows."""
+        polls, self._polls = self._polls, []
+        if not polls:
+            return
+        step = max(1, _AT_ONCE // (polls[0].shape[1] * RATIOS.size))
+        for first in range(0, len(polls), step):
+            yield Counts(*np.concatenate(polls[first : first + step], axis=1))
+
+    def keep(self, rows: Index) -> None:
+        """Go on with these rollouts only."""
+        self._polls = [poll[:, rows] for poll in self._polls]
+
+
+def _summed(likelihood: Array, batch: int) -> Array:
+    """Blocks of polls added up, shape (batch, ratios)."""
+    return np.asarray(likelihood.reshape(-1, batch, likelihood.shape[1]).sum(axis=0))
+
+
+class _Windowed(Rows):
     """Weighted copies of an e-process, begun at different stages, whose gain within a window of time may be capped.
 
-    ``min(e, cap)`` of a window's factor is still an e-value, so a cap costs speed and never the guarantee.
+    ``min(e, cap)`` of a window's factor is still an e-value, so a cap costs speed and never the guarantee.  Only the
+    ratios that are alternatives are kept.
     """
 
-    def __init__(self, prior: Array, r0: float, weights: Array, batch: int, phi: float) -> None:
-        self._weights, self._r0, self._phi = np.log(weights)[:, None], np.array([r0]), max(phi, 1.0)
-        self._posterior = np.broadcast_to(prior, (weights.size, batch, RATIOS.size)).copy()
+    AXES = axes(_posterior=1, _banked=1, _window=0, _known=0, log_cap=0, _phi=0)
+    PARTS = ("_pending",)
+
+    def __init__(self, prior: Array, r0: float, weights: Array, batch: int, phi: ArrayLike) -> None:
+        chosen = np.flatnonzero(np.isfinite(prior))
+        self._at = slice(int(chosen[0]), int(chosen[-1]) + 1)
+        self._ratios, self._batch = RATIOS[self._at], batch
+        self._weights, self._r0 = np.log(weights)[:, None], np.array([r0])
+        self._phi = np.maximum(column(phi, batch), 1.0)[:, None]
+        self._posterior = np.broadcast_to(prior[self._at], (weights.size, batch, self._ratios.size)).copy()
         self._banked = np.zeros((weights.size, batch))
-        self._window = np.zeros((batch, RATIOS.size))
+        self._window = np.zeros((batch, self._ratios.size))
+        self._pending = _Pending()
         self._begun = 0
         self._known: Array | None = None
         self.log_cap: Array = np.full(batch, np.inf)
         """The most that the open window may add to the log evidence, one per rollout; set it before the counts come."""
 
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._batch = rows.size
+
     def update(self, *strata: Counts) -> None:
         """Add one poll: counts of all requests, or of each stratum apart."""
         self._known = None
-        for counts in strata:
-            gained = log_likelihood(counts)
-            if self._r0[0] != 1.0:  # at ratio 1 the likelihood is 1
-                gained = gained - log_likelihood(counts, self._r0)
-            self._window += gained / self._phi
+        full = [self._pending.add(_as_rows(counts, self._batch)) for counts in strata]
+        if any(full):
+            self._catch_up()
+
+    def _gain(self, counts: Counts) -> Array:
+        gained = log_likelihood(counts, self._ratios)
+        if self._r0[0] != 1.0:  # at ratio 1 the likelihood is 1
+            gained = gained - log_likelihood(counts, self._r0)
+        return gained
+
+    def _catch_up(self) -> None:
+        for counts in self._pending.blocks():
+            self._window += _summed(self._gain(counts), self._batch) / self._phi
 
     def close_window(self, which: NDArray[np.bool_] | None = None) -> None:
         """Bank what the window has gained, and begin another; in all rollouts, or in those of ``which``."""
+        self._catch_up()
+        rows = np.arange(self._batch) if which is None else np.flatnonzero(which)
+        begun = slice(0, self._begun)
+        if not rows.size:
+            return
         self._known = None
-        closed = np.ones(self._window.shape[0], dtype=bool) if which is None else which
-        gained, begun = logsumexp(self._posterior + self._window), slice(0, self._begun)
-        self._banked[begun] += np.where(closed, np.minimum(gained, self.log_cap), 0.0)[begun]
-        self._posterior[begun] += np.where(closed[:, None], self._window - gained[..., None], 0.0)[begun]
-        self._window = np.where(closed[:, None], 0.0, self._window)
+        if rows.size == self._batch:
+            gained = logsumexp(self._posterior[begun] + self._window)
+            self._banked[begun] += np.minimum(gained, self.log_cap)
+            self._posterior[begun] += self._window - gained[..., None]
+            self._window = np.zeros_like(self._window)
+            return
+        window = self._window[rows]
+        gained = logsumexp(self._posterior[begun, rows] + window)
+        self._banked[begun, rows] += np.minimum(gained, self.log_cap[rows])
+        self._posterior[begun, rows] += window - gained[..., None]
+        self._window[rows] = 0.0
 
     @property
     def log_e(self) -> Array:
         """Log evidence, one per rollout; ``log(1/alpha)`` convicts at level alpha."""
         if self._known is None:
-            copies = self._banked.copy()
-            begun = slice(0, self._begun)
-            copies[begun] += np.minimum(logsumexp(self._posterior[begun] + self._window), self.log_cap)
-            self._known = logsumexp(self._weights + copies, axis=0)
+            self._catch_up()
+            self._known = self._log_e(slice(None))
         return self._known
+
+    def log_e_at(self, rows: Index) -> Array:
+        """The same in these rollouts."""
+        if self._known is not None:
+            return self._known[rows]
+        self._catch_up()
+        return self._log_e(rows)
+
+    def _log_e(self, rows: Index | slice) -> Array:
+        begun = slice(0, self._begun)
+        copies = self._banked[:, rows].copy()
+        copies[begun] += np.minimum(logsumexp(self._posterior[begun, rows] + self._window[rows]), self.log_cap[rows])
+        return logsumexp(self._weights + copies, axis=0)
 
 
 class RatioEvidence(_Windowed):
@@ -104,7 +191,7 @@ class RatioEvidence(_Windowed):
     ``phi`` divides all log-likelihoods: the design effect of requests that are not independent.
     """
 
-    def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1, phi: float = 1.0) -> None:
+    def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1, phi: ArrayLike = 1.0) -> None:
         super().__init__(worse_than(r0) if side > 0 else not_worse_than(r0), r0, np.ones(1), batch, phi)
         self._begun = 1
 
@@ -116,8 +203,12 @@ class Restarting(_Windowed):
     outweighed by a good past.
     """
 
-    def __init__(self, stages: int, batch: int = 1, phi: float = 1.0, first: float = FIRST) -> None:
+    AXES = axes(**_Windowed.AXES, _ceiling=0)
+
+    def __init__(self, stages: int, batch: int = 1, phi: ArrayLike = 1.0, first: float = FIRST) -> None:
         super().__init__(worse_than(1.0), 1.0, start_weights(stages, first), batch, phi)
+        self._ceiling = np.zeros(batch)
+        """The log evidence is at most so much: what the last exact look found, and all that polls may have added."""
 
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
@@ -125,16 +216,51 @@ class Restarting(_Windowed):
         self._known = None
         self._begun = min(self._begun + 1, self._weights.size)
 
+    def update(self, *strata: Counts) -> None:
+        self._known = None
+        for counts in strata:
+            gained = self._gain(counts) / self._phi
+            self._window += gained
+            self._ceiling += np.maximum(gained.max(axis=1), 0.0)
 
-class RatioPosterior:
+    def reaches(self, log_threshold: float) -> NDArray[np.bool_]:
+        """Where the log evidence is at least so much; looks closely only at rollouts where it may be."""
+        if self._known is not None:
+            return np.asarray(self._known >= log_threshold)
+        may = self._ceiling >= log_threshold - _SURELY
+        if not may.any():
+            return may
+        rows = np.flatnonzero(may)
+        self._ceiling[rows] = self._log_e(rows)
+        may[rows] = self._ceiling[rows] >= log_threshold
+        return may
+
+
+class RatioPosterior(Rows):
     """P(ratio > gate | data) under a Laplace prior around "the same build", over the same start points."""
 
-    def __init__(self, stages: int, batch: int = 1, phi: float = 1.0, first: float = FIRST) -> None:
-        self._weights = np.log(start_weights(stages, first))
-        self._total = np.zeros((batch, RATIOS.size))
+    AXES = axes(_counted=0, _phi=0)
+    PARTS = ("_pending",)
+
+    def __init__(self, stages: int, batch: int = 1, phi: ArrayLike = 1.0, first: float = FIRST) -> None:
+        self._weights, self._batch = np.log(start_weights(stages, first)), batch
+        self._counted = np.zeros((batch, RATIOS.size))
         self._starts: list[Array] = []
-        self._phi = max(phi, 1.0)
+        self._phi = np.maximum(column(phi, batch), 1.0)[:, None]
+        self._pending = _Pending()
         self._known: dict[tuple[float, float], Array] = {}
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._starts = [start[rows] for start in self._starts]
+        self._batch = rows.size
+        self._known.clear()
+
+    @property
+    def _total(self) -> Array:
+        for counts in self._pending.blocks():
+            self._counted += _summed(log_likelihood(counts), self._batch) / self._phi
+        return self._counted
 
     def start_stage(self) -> None:
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
@@ -145,13 +271,15 @@ class RatioPosterior:
     def update(self, *strata: Counts) -> None:
         """Add one poll to every copy."""
         self._known.clear()
-        for counts in strata:
-            self._total += log_likelihood(counts) / self._phi
+        full = [self._pending.add(_as_rows(counts, self._batch)) for counts in strata]
+        if any(full):
+            self._total  # noqa: B018 - adds them up
 
-    def _over_starts(self, prior: Array) -> Array:
+    def _over_starts(self, prior: Array, rows: Index | slice) -> Array:
         """Log of weight * prior * likelihood, shape (start, batch, ratios); a copy not begun has seen nothing."""
-        nothing = np.zeros_like(self._total)
-        seen = [self._total - start for start in self._starts]
+        total = self._total[rows]
+        nothing = np.zeros_like(total)
+        seen = [total - start[rows] for start in self._starts]
         seen += [nothing] * (self._weights.size - len(seen))
         return np.asarray(self._weights[:, None, None] + prior + np.stack(seen))
 
@@ -160,13 +288,20 @@ class RatioPosterior:
 
         ``scale`` of the prior on log r; by default .86 log(gate), which puts .15 of it above the gate.
         """
-        scale = scale or 0.86 * log(max(gate, 1.02))
+        scale = scale or _scale(gate)
         if (gate, scale) not in self._known:
-            self._known[gate, scale] = self._odds(gate, scale)
+            self._known[gate, scale] = self._odds(gate, scale, slice(None))
         return self._known[gate, scale]
 
-    def _odds(self, gate: float, scale: float) -> Array:
-        joint = self._over_starts(around_one(scale))
+    def odds_at(self, rows: Index, gate: float, scale: float | None = None) -> Array:
+        """The same in these rollouts."""
+        scale = scale or _scale(gate)
+        if (gate, scale) in self._known or rows.size == self._batch:
+            return self.odds(gate, scale)[rows]
+        return self._odds(gate, scale, rows)
+
+    def _odds(self, gate: float, scale: float, rows: Index | slice) -> Array:
+        joint = self._over_starts(around_one(scale), rows)
         mass = np.exp(joint - joint.max(axis=(0, 2), keepdims=True)).sum(axis=0)
         return np.asarray(np.minimum(mass[:, gate * 1.0001 < RATIOS].sum(axis=1) / mass.sum(axis=1), 1.0))
 
@@ -180,3 +315,7 @@ class RatioPosterior:
         low = np.where(inside, LOG_RATIOS, np.inf).min(axis=1)
         high = np.where(inside, LOG_RATIOS, -np.inf).max(axis=1)
         return np.exp(low), np.exp(high)
+
+
+def _scale(gate: float) -> float:
+    return 0.86 * log(max(gate, 1.02))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import FIRST, start_weights
+from pytest_canary.stats.rows import Index, Rows, axes
 
 _RATIOS = np.array([1.5, 2, 3, 4.5, 7, 12, 20, 32.0])
 _TEMPERS = np.array([1.0, 0.3])
@@ -21,7 +22,7 @@ UNEVEN = 0.25
 """How far a replica's traffic may be from the others', as a share of it."""
 
 
-class ReplicaEvidence:
+class ReplicaEvidence(Rows):
     """E-process against "the canary's replicas are like the others", from windows of counts per replica.
 
     In each window the statistic of the canary's replicas is divided by its mean over all ways to choose as many
@@ -29,6 +30,8 @@ class ReplicaEvidence:
     windows are nearly independent.  The mean over subsets is an elementary symmetric polynomial.  ``worth`` is the
     most that one window may multiply it by: in a large fleet a single replica's bad moment would be beyond chance.
     """
+
+    AXES = axes(_posterior=1, _banked=1)
 
     def __init__(self, stages: int, batch: int = 1, first: float = FIRST, worth: float = np.inf) -> None:
         ratios, self._temper = np.tile(_RATIOS, _TEMPERS.size), np.repeat(_TEMPERS, _RATIOS.size)
@@ -43,8 +46,11 @@ class ReplicaEvidence:
         """Begin a copy that has seen nothing."""
         self._begun = min(self._begun + 1, self._weights.size)
 
-    def window(self, requests: ArrayLike, events: ArrayLike, canaries: int) -> None:
-        """Add one closed window: counts per replica, shape (batch, replicas), the ``canaries`` of the canary first."""
+    def window(self, requests: ArrayLike, events: ArrayLike, canaries: int, rows: Index | None = None) -> None:
+        """Add one closed window: counts per replica, shape (batch, replicas), the ``canaries`` of the canary first.
+
+        Of all rollouts, or of those of ``rows``.
+        """
         n, x = np.atleast_2d(np.asarray(requests, float)), np.atleast_2d(np.asarray(events, float))
         replicas = n.shape[1]
         if not 0 < canaries < replicas:
@@ -54,10 +60,10 @@ class ReplicaEvidence:
         gain = self._temper * (x[..., None] * self._log_ratio - self._excess * expected[..., None])
         gain = np.clip(gain, -np.log(_CLIP), np.log(_CLIP))
         factor = gain[:, :canaries].sum(axis=1) - np.log(_mean_over_subsets(np.exp(gain), canaries))
-        begun = slice(0, self._begun)
-        won = logsumexp(self._posterior[begun] + factor)
-        self._banked[begun] += np.minimum(won, self._log_worth)
-        self._posterior[begun] += factor - won[..., None]
+        begun, at = slice(0, self._begun), slice(None) if rows is None else rows
+        won = logsumexp(self._posterior[begun, at] + factor)
+        self._banked[begun, at] += np.minimum(won, self._log_worth)
+        self._posterior[begun, at] += factor - won[..., None]
 
     @property
     def log_e(self) -> Array:

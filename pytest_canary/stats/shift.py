@@ -6,6 +6,7 @@ import numpy as np
 
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import Counts, RatioEvidence
+from pytest_canary.stats.rows import Rows
 
 CELLS = 10
 """Cells of about equal baseline counts in which two distributions are compared."""
@@ -32,11 +33,13 @@ def population_stability_index(canary: Array, baseline: Array) -> float:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-class ShiftEvidence:
+class ShiftEvidence(Rows):
     """E-process against "both sides have the same distribution": per cell, is the canary there more or less often.
 
     A mean over cells and directions of exact e-processes is one, whatever the cells share.
     """
+
+    PARTS = ("_sides",)
 
     def __init__(self, cells: int, batch: int = 1, phi: float = 1.0) -> None:
         self._sides = [RatioEvidence(1.0, side, batch, phi) for _ in range(cells) for side in (+1, -1)]

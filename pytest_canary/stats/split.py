@@ -3,40 +3,85 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import LOG_RATIOS, RATIOS, Array, logsumexp, weights
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 _OTHER = weights(np.abs(LOG_RATIOS) > 1e-9, -np.abs(LOG_RATIOS) / 0.35)
+_TINY = 1e-12
+_PENDING = 64
+"""Polls that are kept until somebody asks what they say."""
 MATTERS = 1.1
 """The odds of a request to reach the canary must be off by so much before a split counts as wrong."""
 
 
-class SplitEvidence:
+class SplitEvidence(Rows):
     """E-process against "each request goes to the canary with the share that was set", two-sided.
 
     A mixture over other odds.  A split that varies less than a coin (round robin) never gathers any, so it needs no
     special case.
     """
 
+    AXES = axes(_factor=0, _seen=1, _wanted=0)
+
     def __init__(self, batch: int = 1) -> None:
         self._factor = np.zeros((batch, RATIOS.size))
         self._seen = np.zeros((2, batch))
         self._wanted = np.zeros(batch)
+        self._pending: list[tuple[Array, Array, Array]] = []
 
-    def update(self, share: float, canary: ArrayLike, others: ArrayLike) -> None:
+    def keep(self, rows: Index) -> None:
+        self._catch_up()
+        super().keep(rows)
+
+    def forget(self, rows: Flags) -> None:
+        """Begin anew in these rollouts."""
+        self._catch_up()
+        self._factor[rows], self._wanted[rows], self._seen[:, rows] = 0.0, 0.0, 0.0
+
+    def update(self, share: ArrayLike, canary: ArrayLike, others: ArrayLike) -> None:
         """Add one poll: requests of the canary, which was to have ``share``, and of all others."""
-        if not 0 < share < 1:
-            return
-        n, m = (np.atleast_1d(np.asarray(side, dtype=np.float64)) for side in (canary, others))
-        self._factor += n[:, None] * LOG_RATIOS - (n + m)[:, None] * np.log1p(share * (RATIOS - 1.0))
-        self._seen = self._seen + np.stack([n, m])
-        self._wanted = self._wanted + share * (n + m)
+        batch = self._wanted.size
+        wanted, n, m = (column(values, batch) for values in (share, canary, others))
+        inside = (wanted > 0) & (wanted < 1)
+        if not inside.all():
+            wanted, n, m = np.where(inside, wanted, 0.5), np.where(inside, n, 0.0), np.where(inside, m, 0.0)
+        self._pending.append((wanted, n, m))
+        self._seen[0] += n
+        self._seen[1] += m
+        self._wanted = self._wanted + wanted * (n + m)
+        if len(self._pending) >= _PENDING:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Polls of one share are one: only their sums count."""
+        pending, self._pending = self._pending, []
+        while pending:
+            share, n, m = pending.pop()
+            same = [at for at, (other, _, _) in enumerate(pending) if other is share or (other == share).all()]
+            for at in reversed(same):
+                _, more, others = pending.pop(at)
+                n, m = n + more, m + others
+            self._factor += n[:, None] * LOG_RATIOS - (n + m)[:, None] * np.log1p(share[:, None] * (RATIOS - 1.0))
 
     @property
     def log_e(self) -> Array:
         """Log evidence, one per rollout."""
+        self._catch_up()
         return logsumexp(_OTHER + self._factor)
+
+    def may_reach(self, log_threshold: float) -> Flags:
+        """Where the log evidence can be so much: it is at most the divergence of what was seen from what was wanted.
+
+        Exact where one share was wanted all the time.
+        """
+        total, wanted = self.requests, self._wanted
+        some = total > 0
+        total = np.where(some, total, 1.0)
+        p, q = (np.clip(part / total, _TINY, 1 - _TINY) for part in (self._seen[0], np.where(some, wanted, 0.5)))
+        most = total * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+        return np.asarray(some & (most >= log_threshold - 1e-6))
 
     @property
     def seen(self) -> Array:
@@ -49,7 +94,7 @@ class SplitEvidence:
         return np.asarray(self._seen.sum(axis=0))
 
     @property
-    def wrong_enough(self) -> NDArray[np.bool_]:
+    def wrong_enough(self) -> Flags:
         """Whether the split is off by so much that it matters; with a million requests anything is significant."""
         total = self._seen.sum(axis=0)
         wanted = np.clip(self._wanted / np.maximum(total, 1e-12), 1e-9, 1 - 1e-9)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import pi
+from typing import TYPE_CHECKING
 
 from pytest_canary.gates.values import By, Gate, Levels, Status
 from pytest_canary.verdict.values import Decision, Step, Verdict
+
+if TYPE_CHECKING:  # numpy loads with the first judge
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_canary.gates.look import Codes
+    from pytest_canary.stats.rows import Flags
 
 NAMED = 4
 """So many gates are named where one line tells how they passed."""
@@ -28,22 +36,46 @@ def decide(
 
     ``elapsed``, ``hold`` and ``deadline`` in seconds; gates that only alert have no say.
     """
+    from pytest_canary.verdict.course import STEPS, Rules, what_next
+
     required = [verdict for verdict in verdicts if not verdict.alert]
-    failed = [verdict for verdict in required if verdict.status is Status.FAIL]
-    if failed:
-        return Decision(Step.STOP, "; ".join(verdict.sentence or f"{verdict.gate} fails" for verdict in failed))
-    proved = all(verdict.status is Status.PASS for verdict in required)
-    counted = requests >= min_requests
-    served = counted and elapsed >= hold
-    if proved and (served or (counted and pace == "proof" and bool(required))):
-        return Decision(Step.ADVANCE, _why_passed(required))
-    soaked = [verdict for verdict in required if verdict.status is not Status.PASS]
-    if served and when_undecided == "advance" and all(_no_harm(verdict) for verdict in soaked):
-        return Decision(Step.ADVANCE, _why_passed(required))
-    if deadline is not None and elapsed >= deadline:
+    rules = Rules(hold, min_requests, deadline, pace, when_undecided)
+    course = what_next(*_columns(required), rules, *_rows(elapsed, requests))
+    step, overdue = STEPS[course.step[0]], bool(course.overdue[0])
+    if overdue:
         waits = _waits(required, elapsed, requests, hold, min_requests, at_length=True)
-        return Decision(Step.STOP, f"deadline of {deadline:g} s reached: {waits}", overdue=True)
-    return Decision(Step.WAIT, f"waits for {_waits(required, elapsed, requests, hold, min_requests, at_length=False)}")
+        return Decision(step, f"deadline of {deadline:g} s reached: {waits}", overdue=True)
+    if step is Step.STOP:
+        failed = [verdict for verdict in required if verdict.status is Status.FAIL]
+        return Decision(step, "; ".join(verdict.sentence or f"{verdict.gate} fails" for verdict in failed))
+    if step is Step.ADVANCE:
+        return Decision(step, _why_passed(required))
+    return Decision(step, f"waits for {_waits(required, elapsed, requests, hold, min_requests, at_length=False)}")
+
+
+def _columns(verdicts: Sequence[Verdict]) -> tuple[Codes, Flags]:
+    """Status and harmlessness of one rollout, a row per gate."""
+    import numpy as np
+
+    from pytest_canary.gates.look import STATUSES
+
+    status = np.array([[STATUSES.index(verdict.status)] for verdict in verdicts], dtype=np.int8)
+    harmless = np.array([[verdict.harmless] for verdict in verdicts], dtype=bool)
+    return status.reshape(-1, 1), harmless.reshape(-1, 1)
+
+
+def _rows(*values: float) -> Iterator[NDArray[np.float64]]:
+    import numpy as np
+
+    return (np.array([value]) for value in values)
+
+
+def still_waits(
+    elapsed: float, requests: float, hold: float, min_requests: int, blind: Sequence[str], side: str
+) -> Decision:
+    """What a stage waits for that cannot end yet, whatever its gates say; ``blind`` are those without data."""
+    waits = _missing(elapsed, requests, hold, min_requests, side, blind)
+    return Decision(Step.WAIT, f"waits for {' and '.join(waits) or 'the next poll'}")
 
 
 def _no_harm(verdict: Verdict) -> bool:
@@ -73,20 +105,22 @@ def _ground(by: str) -> str:
 def _waits(
     required: Sequence[Verdict], elapsed: float, requests: float, hold: float, min_requests: int, *, at_length: bool
 ) -> str:
-    waits = []
-    if elapsed < hold:
-        waits.append(f"{hold - elapsed:.0f} s of hold")
-    if requests < min_requests:
-        side = required[0].side if required else "canary"
-        waits.append(f"{min_requests - requests:.0f} more {side} requests")
     blind = [verdict.gate for verdict in required if verdict.status is Status.NO_DATA]
-    if blind:
-        waits.append(f"data for {', '.join(blind)}")
+    side = required[0].side if required else "canary"
+    waits = _missing(elapsed, requests, hold, min_requests, side, blind)
     doubted = [verdict for verdict in required if verdict.status is Status.UNDECIDED and not verdict.harmless]
     if not waits or (elapsed >= hold and requests >= min_requests):
         undecided = doubted or [verdict for verdict in required if verdict.status is Status.UNDECIDED]
         waits += [f"a decision on {(at_length and verdict.sentence) or verdict.gate}" for verdict in undecided]
     return " and ".join(waits) or "the next poll"
+
+
+def _missing(
+    elapsed: float, requests: float, hold: float, min_requests: int, side: str, blind: Sequence[str]
+) -> list[str]:
+    waits = [f"{hold - elapsed:.0f} s of hold"] if elapsed < hold else []
+    waits += [f"{min_requests - requests:.0f} more {side} requests"] if requests < min_requests else []
+    return waits + ([f"data for {', '.join(blind)}"] if blind else [])
 
 
 def settled(verdicts: Sequence[Verdict], decision: Decision) -> tuple[Verdict, ...]:

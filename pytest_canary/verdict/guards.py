@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import log
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from pytest_canary.gates.evidence import RateEvidence
 from pytest_canary.gates.values import INFLIGHT, Bursts, Levels
 from pytest_canary.ports import Role, Sample
+from pytest_canary.stats.latency import quantiles
 from pytest_canary.stats.ratio import Counts
+from pytest_canary.stats.rows import Rows, axes, column
 from pytest_canary.stats.split import SplitEvidence
+from pytest_canary.verdict.frame import Array, Flags, Frame, Index
+from pytest_canary.verdict.tally import framed
 
 ALPHA = 0.001
 """The chance to call something wrong that is right."""
@@ -21,7 +28,7 @@ SLOWER = 2.0
 _LEVELS = replace(Levels(), bursts=Bursts.IGNORE)
 
 
-class SplitGuard:
+class SplitGuard(Rows):
     """Whether requests follow the share that was set, at one stage.
 
     Requests are counted when they end, so right after a shift all long ones are the baseline's; nothing counts until
@@ -30,115 +37,169 @@ class SplitGuard:
     too; of several pods that are read at several times nobody knows one time, so the split is wrong only by both.
     """
 
-    def __init__(self, share: float, shifted_at: float, captured: Sample) -> None:
-        latency = captured.histograms.get("latency")
-        self._slowest = _slowest(captured) or (latency.bounds[-1] if latency and latency.number else 0.0)
-        self._share, self._shifted_at = share, shifted_at
-        self._by_share, self._by_time = SplitEvidence(), SplitEvidence()
-        self._quiet_from: float | None = None
-        self._owed: dict[Role, float] = {}
+    AXES = axes(_slowest=0, _shifted_at=0, _quiet_from=0, _others=0, _seconds=0)
+    PARTS = ("_by_share", "_by_time")
+
+    def __init__(self, share: float, shifted_at: ArrayLike, captured: Frame | Sample) -> None:
+        normal = captured if isinstance(captured, Frame) else Frame.of(captured)
+        self._slowest, batch = _slowest(normal), normal.batch
+        if (latency := normal.histogram("latency")) and latency[0]:
+            unknown = (self._slowest == 0) & (latency[1].sum(axis=1) > 0)
+            self._slowest = np.where(unknown, latency[0][-1], self._slowest)
+        self._share, self._shifted_at = share, column(shifted_at, batch)
+        self._by_share, self._by_time = SplitEvidence(batch), SplitEvidence(batch)
+        self._quiet_from = np.full(batch, np.nan)
+        self._owed: dict[Role, Array] = {}
         """Where the source counts probes too: those that it has not told of yet, taken from what it tells next."""
-        self._waiting = (0.0, 0.0)
+        self._others, self._seconds = np.zeros((2, batch))
         """What the other side has counted, and in how many seconds, since the canary was last read."""
+        self._last: dict[Role, Frame] = {}
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        self._owed = {role: owed[rows] for role, owed in self._owed.items()}
 
     def observe(
-        self, increments: Mapping[Role, Sample], since: float, spans: Mapping[Role, float] | None = None
+        self,
+        increments: Mapping[Role, Frame | Sample],
+        since: ArrayLike,
+        spans: Mapping[Role, ArrayLike] | None = None,
+        where: Flags | None = None,
     ) -> None:
         """Add what every role counted from ``since`` on; ``spans`` are the seconds between its last two readings."""
-        slowest = max((_slowest(one) for one in increments.values()), default=0.0)
-        if slowest > SLOWER * self._slowest:
-            self._slowest, self._by_share, self._by_time = slowest, SplitEvidence(), SplitEvidence()
-        if since < self._shifted_at + INFLIGHT * self._slowest:
+        batch, frames = self._slowest.size, framed(increments, {})
+        began = column(since, batch)
+        self._wait_for(frames)
+        here = began >= self._shifted_at + INFLIGHT * self._slowest
+        here = here if where is None else here & where
+        if not here.any():
             return
-        spans = spans or {}
-        counted = {role: self._of_users(role, one) for role, one in increments.items()}
-        canary, read_for = counted.pop(Role.CANARY, 0.0), spans.get(Role.CANARY, 0.0)
-        span = max((spans.get(role, 0.0) for role in counted), default=0.0)
-        others, seconds = sum(counted.values()) + self._waiting[0], span + self._waiting[1]
-        if not canary and not read_for and (seconds or not others):
-            self._waiting = (others, seconds)  # the canary was not read since, or nobody was
-            return
-        self._waiting = (0.0, 0.0)
-        if not self._forgiven(others, since):
-            self._by_share.update(self._share, canary, others)
-            self._by_time.update(self._expected(read_for, seconds), canary, others)
+        nothing = np.zeros(batch)
+        counted = {role: self._of_users(role, frame, here) for role, frame in frames.items()}
+        seconds = {role: column(span, batch) for role, span in (spans or {}).items()}
+        canary, read_for = counted.pop(Role.CANARY, nothing), seconds.get(Role.CANARY, nothing)
+        span = np.max([nothing, *(seconds.get(role, nothing) for role in counted)], axis=0)
+        others, passed = sum(counted.values(), nothing) + self._others, span + self._seconds
+        # The canary was not read since, or nobody was.
+        waits = (canary == 0) & (read_for == 0) & ((passed > 0) | (others == 0))
+        self._others = np.where(here, np.where(waits, others, 0.0), self._others)
+        self._seconds = np.where(here, np.where(waits, passed, 0.0), self._seconds)
+        told = here & ~waits
+        told &= ~self._forgiven(others, began, told)
+        canary, others = np.where(told, canary, 0.0), np.where(told, others, 0.0)
+        self._by_share.update(self._share, canary, others)
+        self._by_time.update(self._expected(read_for, passed), canary, others)
 
-    def _expected(self, canary_seconds: float, other_seconds: float) -> float:
+    def _wait_for(self, frames: Mapping[Role, Frame]) -> None:
+        """Begin anew where requests take much longer than was known."""
+        slowest = np.max([np.zeros(self._slowest.size), *map(_slowest, frames.values())], axis=0)
+        slower = slowest > SLOWER * self._slowest
+        if slower.any():
+            self._slowest = np.where(slower, slowest, self._slowest)
+            self._by_share.forget(slower)
+            self._by_time.forget(slower)
+
+    def _expected(self, canary_seconds: Array, other_seconds: Array) -> Array:
         """The canary's share of the requests that were read, were they as they were set all the time."""
-        if not canary_seconds or not other_seconds:
-            return self._share
+        both = (canary_seconds > 0) & (other_seconds > 0)
         canary, others = self._share * canary_seconds, (1 - self._share) * other_seconds
-        return canary / (canary + others) if canary else 0.0
+        return np.where(both, canary / np.where(both & (canary > 0), canary + others, 1.0), self._share)
 
-    def _of_users(self, role: Role, increment: Sample) -> float:
-        users = increment.of_users - self._owed.get(role, 0.0)
-        self._owed[role] = max(-users, 0.0)
-        return max(users, 0.0)
+    def _of_users(self, role: Role, increment: Frame, here: Flags) -> Array:
+        owed = self._owed.get(role)
+        if owed is None:
+            owed = np.zeros(here.size)
+        users = increment.of_users - owed
+        self._owed[role] = np.where(here, np.maximum(-users, 0.0), owed)
+        return np.maximum(users, 0.0)
 
-    def _forgiven(self, others: float, since: float) -> bool:
+    def _forgiven(self, others: Array, since: Array, told: Flags) -> Flags:
         """Whether the other side may be away for a moment: its only pod is replaced, or new ones are not read yet.
 
         The first poll after that may hold all that they have counted meanwhile, so it tells as little.
         """
-        if self._quiet_from is None and not others and self._share < 1:
-            self._quiet_from = since
-        forgiven = self._quiet_from is not None and since - self._quiet_from < FORGIVEN_SECONDS
-        if others:
-            self._quiet_from = None
-        return forgiven
+        quiet = np.isnan(self._quiet_from) & (others == 0) & (self._share < 1) & told
+        if not quiet.any() and np.isnan(self._quiet_from).all():
+            return np.zeros(told.size, dtype=bool)
+        self._quiet_from = np.where(quiet, since, self._quiet_from)
+        forgiven = ~np.isnan(self._quiet_from) & (since - np.nan_to_num(self._quiet_from) < FORGIVEN_SECONDS)
+        self._quiet_from = np.where(told & (others > 0), np.nan, self._quiet_from)
+        return np.asarray(forgiven)
+
+    @property
+    def broken(self) -> Flags:
+        """Whether the split is wrong, in each rollout."""
+        threshold = -log(ALPHA)
+        found = self._by_share.may_reach(threshold)
+        if found.any():
+            found = found & self._by_share.wrong_enough & self._by_time.wrong_enough
+        if found.any():
+            found = found & (self._by_share.log_e >= threshold) & (self._by_time.log_e >= threshold)
+        return found
 
     @property
     def wrong(self) -> str:
         """What is wrong, in one line; empty while nothing is."""
-        split = self._by_share
-        if any(not each.wrong_enough[0] or each.log_e[0] < -log(ALPHA) for each in (split, self._by_time)):
+        return self.wrong_of(0)
+
+    def wrong_of(self, row: int) -> str:
+        """The same of one rollout."""
+        if not self.broken[row]:
             return ""
+        split = self._by_share
         return (
-            f"the split is not the one that was set: {self._share:.1%} was to reach the canary, {split.seen[0]:.1%} of "
-            f"{split.requests[0]:,.0f} requests were counted there; see whether answers of one side get lost, or "
+            f"the split is not the one that was set: {self._share:.1%} was to reach the canary, {split.seen[row]:.1%} "
+            f"of {split.requests[row]:,.0f} requests were counted there; see whether answers of one side get lost, or "
             "another rule or sticky session decides"
         )
 
 
-class ControlGuard:
+class ControlGuard(Rows):
     """Whether the control works at all: it runs the stable build, and a broken one would hide any harm."""
 
-    def __init__(self, captured: Sample) -> None:
-        self._evidence = RateEvidence(ALPHA, 1, levels=_LEVELS)
+    AXES = axes(_requests=0, _errors=0)
+    PARTS = ("_evidence",)
+
+    def __init__(self, captured: Frame) -> None:
+        batch = captured.batch
+        self._evidence = RateEvidence(ALPHA, 1, batch=batch, levels=_LEVELS)
         self._evidence.start_stage()
-        requests = captured.counters.get("requests", 0.0)
-        if self._evidence.lane and requests:
-            self._evidence.lane.expect(captured.counters.get("errors", 0.0) / requests)
-        self._seen = (0.0, 0.0)
+        requests, errors = captured.counter("requests"), captured.counter("errors")
+        if self._evidence.lane:
+            self._evidence.lane.expect(np.where(requests > 0, errors / np.where(requests > 0, requests, 1.0), 0.0))
+        self._requests, self._errors = np.zeros((2, batch))
         self._compared = False
 
-    def observe(self, increments: Mapping[Role, Sample]) -> None:
+    def observe(self, increments: Mapping[Role, Frame], where: Flags | None = None) -> None:
         """Add what every role counted."""
-        control, baseline = (_counted(increments.get(role)) for role in (Role.CONTROL, Role.BASELINE))
-        self._seen = (self._seen[0] + control[0], self._seen[1] + control[1])
-        self._compared = baseline[0] > 0
-        self._evidence.alone(*control)
-        self._evidence.compare(Counts(*control, *baseline))
+        control, baseline = (self._counted(increments.get(role)) for role in (Role.CONTROL, Role.BASELINE))
+        self._requests, self._errors = self._requests + control[0], self._errors + control[1]
+        self._compared = bool(baseline[0].any())
+        self._evidence.alone(*control, where)
+        self._evidence.compare(Counts(*control, *baseline), where=where)
+
+    def _counted(self, frame: Frame | None) -> tuple[Array, Array]:
+        nothing = np.zeros(self._requests.size)
+        return (nothing, nothing) if frame is None else (frame.counter("requests"), frame.counter("errors"))
 
     @property
-    def wrong(self) -> str:
-        """What is wrong, in one line; empty while nothing is."""
-        requests, errors = self._seen
-        if not requests or not self._evidence.broken(self._compared)[0]:
+    def broken(self) -> Flags:
+        """Whether it is, in each rollout."""
+        return self._evidence.broken(self._compared) & (self._requests > 0)
+
+    def wrong_of(self, row: int) -> str:
+        """What is wrong in one rollout, in one line; empty while nothing is."""
+        if not self.broken[row]:
             return ""
         return (
-            f"the control is plainly broken: {errors:.0f} of its {requests:.0f} requests failed; it is a copy of the "
-            "stable build, so see where it runs"
+            f"the control is plainly broken: {self._errors[row]:.0f} of its {self._requests[row]:.0f} requests failed; "
+            "it is a copy of the stable build, so see where it runs"
         )
 
 
-def _slowest(sample: Sample) -> float:
+def _slowest(frame: Frame) -> Array:
     """The p99 of the latency; 0 where nothing says."""
-    latency = sample.histograms.get("latency")
-    return (latency.quantile(0.99) or 0.0) if latency and latency.number else 0.0
-
-
-def _counted(sample: Sample | None) -> tuple[float, float]:
-    if sample is None:
-        return 0.0, 0.0
-    return sample.counters.get("requests", 0.0), sample.counters.get("errors", 0.0)
+    latency = frame.histogram("latency")
+    if latency is None or not latency[0]:
+        return np.zeros(frame.batch)
+    return np.nan_to_num(quantiles(frame.layout.edges("latency"), latency[1], 0.99))

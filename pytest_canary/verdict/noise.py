@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_canary.gates.noise import inside_noise, measured
+from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.values import Gate
-from pytest_canary.ports import Sample
-from pytest_canary.verdict.readings import reading_of, reading_or_nothing
+from pytest_canary.verdict.frame import Frame
+from pytest_canary.verdict.readings import side_of, side_or_nothing
 
 NOTHING = 1.005
 """A ratio that is 1 in three digits."""
 
 
-def noisy(gate: Gate, captured: Sample, polls: Sequence[Sample]) -> str | None:
+def noisy(gate: Gate, captured: Reading, polls: Sequence[Reading]) -> str | None:
     """What is wrong with a gate inside the noise; None where nothing is, or the window has no polls to look at."""
-    readings = [reading for poll in polls if (reading := reading_of(gate, poll)) is not None]
-    return inside_noise(gate, reading_or_nothing(gate, captured), readings) if readings else None
+    return inside_noise(gate, captured, polls) if polls else None
 
 
-def told(gates: Iterable[Gate], captured: Sample, polls: Sequence[Sample]) -> list[str]:
+def told(gates: Iterable[Gate], captured: Frame, polls: Sequence[Frame]) -> list[str]:
     """One line with the noise that was measured, gate by gate; none where none was."""
     found, quiet, what = list[str](), list[str](), ""
     for gate in gates:
-        readings = [reading for poll in polls if (reading := reading_of(gate, poll)) is not None]
+        if gate.noise != "measure":
+            continue
+        readings = [side.row(0) for poll in polls if (side := side_of(gate, poll)) is not None]
         relative = gate.limits.ratio or gate.limits.delta
-        floor = measured(gate, reading_or_nothing(gate, captured), readings) if gate.noise == "measure" else None
+        floor = measured(gate, side_or_nothing(gate, captured).row(0), readings)
         if floor is not None and relative:
             if floor.ratio > NOTHING:
                 found.append(f"{gate.name} up to {floor.ratio:.3g}x")

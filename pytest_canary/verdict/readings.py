@@ -3,105 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from pytest_canary.gates.reading import Reading
+import numpy as np
+
+from pytest_canary.gates.side import Side
 from pytest_canary.gates.values import Gate, Kind, Metric
-from pytest_canary.ports import PROBED, Sample
+from pytest_canary.ports import NOTHING, PROBED
+from pytest_canary.verdict.frame import Frame
 
 
-def reading_of(gate: Gate, sample: Sample) -> Reading | None:
-    """What ``sample`` says about the gate's metric, with its replicas and strata; None where nobody counts it."""
-    whole = _reading(gate.metric, sample)
-    if whole is None:
-        return None
-    replicas = _parts(gate.metric, sample.replicas)
-    strata = _parts(gate.metric, strata_of(sample, gate.by)) if gate.by else {}
-    return replace(whole, replicas=replicas, strata=strata)
+def side_of(gate: Gate, frame: Frame) -> Side | None:
+    """What ``frame`` says about the gate's metric, with its replicas and strata; None where nobody counts it."""
+    whole = _side(gate.metric, frame)
+    if whole is None or not (frame.replicas or frame.strata):
+        return whole
+    whole.replicas = _parts(gate.metric, frame.replicas)
+    whole.strata = _parts(gate.metric, strata_of(frame, gate.by)) if gate.by else NOTHING
+    return whole
 
 
-def reading_or_nothing(gate: Gate, sample: Sample) -> Reading:
+def side_or_nothing(gate: Gate, frame: Frame) -> Side:
     """The same, and no requests where nobody counts it."""
-    return reading_of(gate, sample) or Reading()
+    found = side_of(gate, frame)
+    return Side.nothing(frame.batch) if found is None else found
 
 
-def latency_of(sample: Sample) -> Reading:
+def latency_of(frame: Frame) -> Side:
     """How long requests took; no requests where nobody counts it."""
-    histogram = sample.histograms.get("latency")
-    return Reading(histogram.number, 0.0, histogram.bounds, histogram.counts) if histogram else Reading()
+    found = frame.histogram("latency")
+    return Side(found[1].sum(axis=1), None, found[0], found[1]) if found else Side.nothing(frame.batch)
 
 
-def strata_of(sample: Sample, labels: Sequence[str]) -> Mapping[str, Sample]:
-    """Value -> sample, of the label ``a`` or of the labels ``a`` and ``b`` together (written ``a,b``)."""
-    return sample.strata.get(",".join(labels), {})
+def strata_of(frame: Frame, labels: Sequence[str]) -> Mapping[str, Frame]:
+    """Value -> frame, of the label ``a`` or of the labels ``a`` and ``b`` together (written ``a,b``)."""
+    return frame.strata.get(",".join(labels), NOTHING)
 
 
-def uncounted(gate: Gate, sample: Sample) -> str | None:
+def uncounted(gate: Gate, frame: Frame) -> str | None:
     """What is wrong when the source counts requests and not what ``gate`` asks for; None when it does."""
     metric = gate.metric
-    if metric.probed and f"{PROBED}requests" not in sample.counters:
+    if metric.probed and f"{PROBED}requests" not in frame.layout.places:
         return "no probes are sent; write `probe: {rate: 2, prompts: prompts.jsonl}`, or drop the gate"
-    if not sample.counters.get("requests") or metric.kind is Kind.QUANTILE or _reading(metric, sample) is not None:
+    if not frame.counter("requests").any() or metric.kind is Kind.QUANTILE or _side(metric, frame) is not None:
         return None  # of a quantile the rule says what is missing, and how to have it counted
     mend = _MENDS.get(metric.name, "drop the gate, or mend the source")
-    return f"the source does not count {_asked(metric, sample)}; {mend}"
+    return f"the source does not count {_asked(metric, frame)}; {mend}"
 
 
 _PRICED = "write `cost: {prices: prices.yaml}` to have its tokens priced, or drop the gate"
 _MENDS = {"cost_per_request": _PRICED, "probe_cost_per_request": _PRICED}
 
 
-def _asked(metric: Metric, sample: Sample) -> str:
+def _asked(metric: Metric, frame: Frame) -> str:
     """The counters that are missing, the histogram, or the gauge."""
-    missing = " and ".join(f"`{name}`" for name in dict.fromkeys(metric.counted) if name not in sample.counters)
+    missing = " and ".join(f"`{name}`" for name in dict.fromkeys(metric.counted) if name not in frame.layout.places)
     if metric.histogram:
         gauge = f", nor the gauge `{metric.gauge}`" if metric.gauge else ""
         return f"a histogram `{metric.histogram}`" + (f", nor the counter {missing}" if missing else "") + gauge
     return missing or f"the gauge `{metric.gauge}`"
 
 
-def missing_labels(gate: Gate, sample: Sample) -> str | None:
+def missing_labels(gate: Gate, frame: Frame) -> str | None:
     """What is wrong when the source does not count by the labels that ``gate`` compares by; None when it does."""
-    if not gate.by or strata_of(sample, gate.by):
+    if not gate.by or strata_of(frame, gate.by):
         return None
-    known = ", ".join(sorted(sample.strata)) or "none"
+    known = ", ".join(sorted(frame.strata)) or "none"
     return f"it is compared by {','.join(gate.by)}, and the source counts by these labels: {known}; change `by`"
 
 
-def _parts(metric: Metric, samples: Mapping[str, Sample]) -> dict[str, Reading]:
-    read = {name: _reading(metric, sample) for name, sample in samples.items()}
-    return {name: reading for name, reading in read.items() if reading is not None}
+def _parts(metric: Metric, frames: Mapping[str, Frame]) -> Mapping[str, Side]:
+    read = {name: _side(metric, frame) for name, frame in frames.items()}
+    return {name: side for name, side in read.items() if side is not None}
 
 
-def _reading(metric: Metric, sample: Sample) -> Reading | None:
+def _side(metric: Metric, frame: Frame) -> Side | None:
     if metric.kind is Kind.RATE:
-        return _rate(metric, sample)
+        return _rate(metric, frame)
     if metric.kind is Kind.GAUGE:
-        return _gauge(metric, sample)
-    histogram = sample.histograms.get(metric.histogram)
-    if metric.gauge and not (histogram and histogram.counts):
-        return _gauge(metric, sample)
-    if histogram is not None and (histogram.counts or not _counts(metric, sample)):
-        return Reading(histogram.number, 0.0, histogram.bounds, histogram.counts, histogram.total)
-    if metric.kind is Kind.MEAN and _counts(metric, sample):
-        number, total = sample.counters[metric.total], sample.counters[metric.events]
-        return Reading(number, total=max(number - total, 0.0) if metric.missed else total)
+        return _gauge(metric, frame)
+    found = frame.histogram(metric.histogram)
+    counts = found is not None and found[1].shape[1] > 0
+    if metric.gauge and not counts:
+        return _gauge(metric, frame)
+    if found is not None and (counts or not _counts(metric, frame)):
+        return Side(found[1].sum(axis=1), None, found[0], found[1] if counts else None, found[2])
+    if metric.kind is Kind.MEAN and _counts(metric, frame):
+        number, total = frame.counter(metric.total), frame.counter(metric.events)
+        return Side(number, total=np.maximum(number - total, 0.0) if metric.missed else total)
     return None
 
 
-def _gauge(metric: Metric, sample: Sample) -> Reading | None:
-    value = sample.gauges.get(metric.gauge)
-    return None if value is None else Reading(1.0, total=value, gauged=True)
+def _gauge(metric: Metric, frame: Frame) -> Side | None:
+    at = frame.layout.levels.get(metric.gauge)
+    return None if at is None else Side(np.ones(frame.batch), total=frame.values[:, at], gauged=True)
 
 
-def _rate(metric: Metric, sample: Sample) -> Reading | None:
+def _rate(metric: Metric, frame: Frame) -> Side | None:
     """Events among a total; where more is better, those of the total that are no event."""
-    if not _counts(metric, sample):
+    if not _counts(metric, frame):
         return None
-    total, parts = sample.counters[metric.total], tuple(sample.counters[name] for name in metric.counted[:-1])
-    events = max(total - sum(parts), 0.0) if metric.missed else sum(parts)
-    return Reading(total, events, parts=parts if metric.also else ())
+    total, parts = frame.counter(metric.total), tuple(frame.counter(name) for name in metric.counted[:-1])
+    added = parts[0] if len(parts) == 1 else np.sum(parts, axis=0)
+    events = np.maximum(total - added, 0.0) if metric.missed else added
+    return Side(total, events, parts=parts if metric.also else ())
 
 
-def _counts(metric: Metric, sample: Sample) -> bool:
-    return bool(metric.counted) and all(name in sample.counters for name in metric.counted)
+def _counts(metric: Metric, frame: Frame) -> bool:
+    return bool(metric.counted) and all(name in frame.layout.places for name in metric.counted)

@@ -46,6 +46,25 @@ class Verdict:
     """What the gate's sample size is a number of, such as ``feedback``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one role has counted at this stage; quantiles in seconds, None where unknown."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    p50: float | None = None
+    p99: float | None = None
+
+    def __str__(self) -> str:
+        latency = [
+            f"{name} {value * 1000:.0f} ms" if value < 10 else f"{name} {value:.1f} s"
+            for name, value in (("p50", self.p50), ("p99", self.p99))
+            if value is not None
+        ]
+        errors = f"{self.errors:.0f} error" + ("" if self.errors == 1 else "s")
+        return ", ".join([f"{self.requests:.0f} requests", errors, *latency])
+
+
 class Step(StrEnum):
     """What to do after a poll."""
 

@@ -56,7 +56,7 @@ def test_a_short_memory_forgets_what_is_an_hour_ago():
     guard = BurstGuard()
     for _ in range(2000):
         guard.add(100, 1)
-    assert guard._requests.shape[1] == 720
+    assert guard.remembered == 720
 
 
 def test_the_design_effect_is_one_by_chance_and_five_for_clumps_of_three():
