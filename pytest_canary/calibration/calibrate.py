@@ -20,7 +20,11 @@ from pytest_canary.verdict import share_alpha
 PHIS = (1.4, 2.0, 3.0, 4.5, 6.5, 10.0, 15.0, 22.0, 33.0)
 """Design effects that are tried, and ..."""
 REPLICAS = (20.0, 50.0, 100.0, 300.0, 1000.0, 3000.0)
-"""... thresholds of the evidence of replicas; ``statistics-2.md`` 3."""
+"""... thresholds of the evidence of replicas; ``statistics-2.md`` 3; or ..."""
+BOTH = ((1.4, 20.0), (2.0, 50.0), (3.0, 100.0), (4.5, 300.0), (6.5, 300.0), (10.0, 1000.0), (15.0, 1000.0))
+"""... both: where replicas hold a conviction back, a stage waits for its deadline unless the totals are doubted too."""
+ON_OTHERS = 2
+"""On other plays than those by which levels were chosen, so many times as many may be rolled back."""
 INJECTED = 100
 """Plays with an injected regression, at most."""
 
@@ -60,13 +64,13 @@ def calibrate(plan: Plan, history: History, asked: Asked, tell: Tell = lambda _:
     """
     rng = np.random.default_rng(asked.seed)
     chosen, fresh = (cast(plan, history, asked.plays, rng) for _ in range(2))
-    knobs = [_Knobs(plan, gate, history, chosen, asked, rng) for gate in share_alpha(plan.gates)]
+    knobs = [_Knobs(plan, gate, history, (chosen, fresh), asked, rng) for gate in share_alpha(plan.gates)]
     for knob in knobs:
         tell(knob.gate.name)
         knob.choose()
     _together(knobs, asked)
     tell("all gates again, on other plays")
-    checked = [(knob, knob.on(fresh, knob.floor), knob.on(fresh, knob.setting)) for knob in knobs]
+    checked = [(knob, knob.on_others(knob.floor), knob.on_others(knob.setting)) for knob in knobs]
     found = tuple(_found(knob, before, after, history, chosen) for knob, before, after in checked)
     return Result(found, false_of([b for _, b, _ in checked]), false_of([a for _, _, a in checked]), chosen)
 
@@ -89,13 +93,16 @@ class _Knobs:
     """One gate, and what it does at each of its settings."""
 
     def __init__(
-        self, plan: Plan, gate: Gate, history: History, cast: Cast, asked: Asked, rng: np.random.Generator
-    ) -> None:
-        self.gate, self._plan, self._history, self._cast, self._asked = gate, plan, history, cast, asked
+        self, plan: Plan, gate: Gate, history: History, casts: tuple[Cast, Cast], asked: Asked,
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        self.gate, self._plan, self._history, self._asked = gate, plan, history, asked
+        self._cast, self._others = casts
         self.floor: Setting = (gate.design_effect, gate.levels.replicas)
         self.setting = self.floor
         self.enough = True
         self._known: dict[Setting, Played] = {}
+        self._checked: dict[Setting, Played] = {}
         self._caught: dict[Setting, Played] = {}
         self._times = regression(gate, history)
         self._worse = worse(history, gate.metric, self._times, rng) if self._times else None
@@ -106,17 +113,19 @@ class _Knobs:
         return self._times
 
     @property
-    def ladders(self) -> tuple[list[Setting], list[Setting]]:
-        """Settings above the floor: of the design effect, and of the replicas where they are asked."""
+    def ladders(self) -> list[list[Setting]]:
+        """Settings above the floor: of the design effect, and of the replicas and of both where these are asked."""
         phi, replicas = self.floor
         weighed = self.gate.decide in (Decide.EVIDENCE, Decide.ESTIMATE) and self.gate.metric.kind is not Kind.GAUGE
         if not weighed:
-            return [], []
+            return []
         phis = [(one * phi, replicas) for one in PHIS]
         counts = self._cast.replicas
         asks = replicas > 1 and any(choices(p.canaries, counts - p.canaries) >= FEWEST for p in self._cast.parts)
-        asks = asks and self.gate.metric.kind is not Kind.MEAN
-        return phis, [(phi, one) for one in REPLICAS if one > replicas] if asks else []
+        if not asks or self.gate.metric.kind is Kind.MEAN:
+            return [phis]
+        alone = [(phi, one) for one in REPLICAS if one > replicas]
+        return [phis, alone, [(one * phi, other) for one, other in BOTH if other > replicas]]
 
     def on(self, cast: Cast, setting: Setting, canary: History | None = None, *, at_most: int | None = None) -> Played:
         """What the gate at ``setting`` makes of ``cast``."""
@@ -127,6 +136,12 @@ class _Knobs:
         if setting not in self._known:
             self._known[setting] = self.on(self._cast, setting, at_most=self._allowed)
         return self._known[setting]
+
+    def on_others(self, setting: Setting) -> Played:
+        """What it makes of as many other plays."""
+        if setting not in self._checked:
+            self._checked[setting] = self.on(self._others, setting)
+        return self._checked[setting]
 
     @property
     def _allowed(self) -> int:
@@ -141,16 +156,16 @@ class _Knobs:
         return self._caught[setting]
 
     def choose(self) -> None:
-        """The cheaper of the two knobs, each turned as little as does."""
-        if self._rare(self.floor):
+        """The cheapest of the ladders, each climbed no higher than does."""
+        if self._lasts(self.floor):
             return
         ways = [self._least(ladder) for ladder in self.ladders if ladder]
-        fitting = [way for way in ways if self._rare(way)]
+        fitting = [way for way in ways if self._lasts(way)]
         self.enough = bool(fitting)
         if fitting:
             self.setting = min(fitting, key=self._cost)
         elif ways:
-            self.setting = min(ways, key=lambda way: self.played(way).stops)
+            self.setting = min(ways, key=lambda way: self.on_others(way).stops)
 
     def further(self) -> bool:
         """Turn the knob one further; False at its end."""
@@ -165,13 +180,17 @@ class _Knobs:
     def _rare(self, setting: Setting) -> bool:
         return self.played(setting).stops <= self._allowed
 
+    def _lasts(self, setting: Setting) -> bool:
+        """Whether it is rare on other plays as well."""
+        return self._rare(setting) and self.on_others(setting).stops <= ON_OTHERS * self._allowed
+
     def _least(self, ladder: Sequence[Setting]) -> Setting:
-        """The first rung that is enough, found by halving; the last where none is."""
+        """The first rung that is enough, found by halving, and from there up; the last where none is."""
         low, high = 0, len(ladder) - 1
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if self._rare(ladder[middle]) else (middle + 1, high)
-        return ladder[low]
+        return next((rung for rung in ladder[low:] if self._lasts(rung)), ladder[-1])
 
     def _cost(self, setting: Setting) -> float:
         """Requests that an injected regression reaches."""

@@ -21,7 +21,8 @@ class Packed:
             tuple((n, history.histograms[n].bounds, history.histograms[n].counts.shape[2]) for n in known),
             (),
         )
-        parts = [np.stack([history.counters[name] for name in names], axis=2)] if names else []
+        parts: list[NDArray[np.floating]] = [np.zeros((history.steps, history.replicas, 0))]
+        parts += [history.counters[name][..., None] for name in names]
         for name in known:
             buckets = history.histograms[name]
             parts += [buckets.counts, buckets.totals[..., None]]

@@ -119,7 +119,7 @@ class _Plays:
 
     @property
     def _now(self) -> Array:
-        return self._at * self._step
+        return np.asarray(self._at * self._step, dtype=np.float64)
 
     def _keep(self, rows: Index) -> None:
         self._rows, self._orders, self._at = self._rows[rows], self._orders[rows], self._at[rows]

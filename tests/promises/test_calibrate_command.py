@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,9 +63,9 @@ class Site:
 
     def recorded(self, name: str = "hours.jsonl", **more) -> str:
         """A recording of the stable build."""
-        words = type("Given", (), {"path": str(self.file), "target": None, "set": [], "state": None, "plugin": []})
+        words = SimpleNamespace(path=str(self.file), target=None, set=[], state=None, plugin=[])
         recording = Recording(self.root / name)
-        recording.begin(plan_of(choose(words())), "record", 0.0, 1000.0)
+        recording.begin(plan_of(choose(words)), "record", 0.0, 1000.0)
         for sample in samples(history(**{"hours": 0.5, "replicas": 8, **more})):
             recording.write_sample(sample.at, -1, {Role.BASELINE: sample}, Poll.BASELINE)
         return name
