@@ -69,7 +69,7 @@ def _lent(events: Array, times: float, rng: np.random.Generator) -> Array:
 
 def _shifted(buckets: Buckets, times: float, rng: np.random.Generator) -> Buckets:
     """Counts of values that are all ``times`` as large, whole numbers again by chance."""
-    upto = np.cumsum(buckets.counts @ _moved(buckets.bounds, times), axis=-1)
+    upto = np.round(np.cumsum(buckets.counts.astype(np.float64) @ _moved(buckets.bounds, times), axis=-1), 6)
     rounded = np.floor(upto + rng.random((*upto.shape[:-1], 1)) * (upto < upto[..., -1:]))
     rounded[..., -1] = np.round(upto[..., -1])
     rounded = np.minimum(rounded, rounded[..., -1:])

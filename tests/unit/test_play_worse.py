@@ -47,6 +47,18 @@ def test_latency_moves_between_buckets_and_loses_nobody():
     assert bad.totals == pytest.approx(3 * past.histograms["latency"].totals)
 
 
+def test_no_bucket_counts_less_than_none():
+    """A counter that goes back is a restart, and its poll would be passed over."""
+    bounds = tuple(0.05 * 1.25**n for n in range(24))
+    counts = RNG(0).poisson(3.0, (2000, 4, 25)).astype(float)
+    past = History(5.0, {"requests": counts.sum(axis=2)}, {"latency": Buckets(bounds, counts, counts.sum(axis=2))})
+
+    for times in (1.3, 2.4, 3.0):
+        bad = worse(past, metric("latency_p99"), times, RNG(1)).histograms["latency"]
+        assert bad.counts.min() == 0
+        assert np.array_equal(bad.counts.sum(axis=2), counts.sum(axis=2))
+
+
 def test_a_sum_of_values_grows():
     """Tokens, cost."""
     past = History(5.0, {"requests": np.full((9, 2), 4.0), "cost": np.full((9, 2), 2.0)})
