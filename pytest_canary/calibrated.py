@@ -37,6 +37,8 @@ class Share:
         return self.stopped / self.plays if self.plays else 0.0
 
     def __str__(self) -> str:
+        if not self.plays:
+            return "not played"
         return f"{100 * self.rate:.2g} % ({100 * self.low:.1f}-{100 * self.high:.1f})"
 
 

@@ -50,6 +50,8 @@ class Result:
     before: Share
     after: Share
     cast: Cast
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Gates that were not played, and why not."""
 
 
 def calibrate(plan: Plan, history: History, asked: Asked, tell: Tell = lambda _: None) -> Result:
@@ -64,7 +66,9 @@ def calibrate(plan: Plan, history: History, asked: Asked, tell: Tell = lambda _:
     """
     rng = np.random.default_rng(asked.seed)
     chosen, fresh = (cast(plan, history, asked.plays, rng) for _ in range(2))
-    knobs = [_Knobs(plan, gate, history, (chosen, fresh), asked, rng) for gate in share_alpha(plan.gates)]
+    why = {gate.name: unplayable(gate, history) for gate in plan.gates}
+    gates = [gate for gate in share_alpha(plan.gates) if not why[gate.name]]
+    knobs = [_Knobs(plan, gate, history, (chosen, fresh), asked, rng) for gate in gates]
     for knob in knobs:
         tell(knob.gate.name)
         knob.choose()
@@ -72,7 +76,23 @@ def calibrate(plan: Plan, history: History, asked: Asked, tell: Tell = lambda _:
     tell("all gates again, on other plays")
     checked = [(knob, knob.on_others(knob.floor), knob.on_others(knob.setting)) for knob in knobs]
     found = tuple(_found(knob, before, after, history, chosen) for knob, before, after in checked)
-    return Result(found, false_of([b for _, b, _ in checked]), false_of([a for _, _, a in checked]), chosen)
+    left_out = tuple((name, text) for name, text in why.items() if text)
+    return Result(found, false_of([b for _, b, _ in checked]), false_of([a for _, _, a in checked]), chosen, left_out)
+
+
+def unplayable(gate: Gate, history: History) -> str:
+    """Why ``gate`` cannot be played on ``history``; empty where it can."""
+    metric = gate.metric
+    if metric.probed:
+        return "counted by probes, which no history holds"
+    if metric.kind is Kind.GAUGE:
+        return "a gauge has no sample size"
+    if gate.by:
+        return f"compared by {', '.join(gate.by)}, and the history does not count by labels"
+    counted = bool(metric.counted) and all(name in history.counters for name in metric.counted)
+    if not counted and metric.histogram not in history.histograms:
+        return f"the history does not count {' and '.join(metric.counted) or metric.histogram}"
+    return ""
 
 
 def _together(knobs: Sequence[_Knobs], asked: Asked) -> None:
@@ -202,13 +222,13 @@ def _found(knob: _Knobs, before: Played, after: Played, history: History, cast: 
     phi, replicas = knob.setting
     return Found(
         knob.gate, phi, replicas, _measured(knob, knob.floor, before), _measured(knob, knob.setting, after),
-        noise_of(knob.gate, history, cast), knob.enough, before.refused,
+        noise_of(knob.gate, history, cast), knob.enough, before.refused, before.why,
     )  # fmt: skip
 
 
 def _measured(knob: _Knobs, setting: Setting, false: Played) -> Measured:
     caught = knob.caught(setting)
-    share = share_of(false.stops, false.plays)
+    share = share_of(false.stops, false.plays - false.refused)
     if caught is None:
         return Measured(share)
     return Measured(share, knob.times, float(caught.stopped.mean()), float(caught.exposed.mean()))

@@ -40,7 +40,9 @@ class Found:
     enough: bool = True
     """Whether these levels keep false rollbacks as rare as was asked."""
     refused: int = 0
-    """Plays that would not have begun, because replicas differ more than the gate allows."""
+    """Plays that did not begin, and ..."""
+    why: str = ""
+    """... why not, of one of them."""
 
     @property
     def raised(self) -> bool:
@@ -49,14 +51,16 @@ class Found:
 
 
 def share_of(stopped: int, plays: int) -> Share:
-    """So many of so many, with the interval."""
+    """So many of so many, with the interval; of none nothing is known."""
+    if plays <= 0:
+        return Share(0, 0, 0.0, 1.0)
     return Share(stopped, plays, *share_interval(stopped, plays))
 
 
 def false_of(played: Sequence[Played]) -> Share:
     """Plays that any gate rolled back."""
     if not played:
-        return share_of(0, 1)
+        return share_of(0, 0)
     stopped = played[0].stopped.copy()
     for one in played[1:]:
         stopped |= one.stopped
@@ -73,5 +77,6 @@ def as_file(
             one.enough, one.noise.floor if one.noise else None, one.noise.smallest if one.noise else None,
         )
         for one in found
+        if one.after.false.plays
     )  # fmt: skip
     return Calibration(at, of, stages, before, after, gates, tuple(doubts))

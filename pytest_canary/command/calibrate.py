@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from dataclasses import asdict
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pytest_canary import calibrated
@@ -34,6 +35,8 @@ def calibrate(place: Place, given: argparse.Namespace) -> int:
         where = place.spec.where("calibration")
         raise UsageError(f"{where}: `calibration` is off, so no run would use what is measured; take it out")
     asked = calibration.Asked(given.plays, _share(given.allowed), given.seed)
+    if not 0 < given.hours < inf:
+        raise UsageError(f"--hours: found {given.hours:g}, expected a number above 0")
     if given.plays < FEWEST:
         raise UsageError(f"--plays: found {given.plays}, expected at least {FEWEST}; fewer say nothing about a rate")
     plan = plan_of(place)

@@ -21,6 +21,8 @@ def lines_of(result: Result, history: History) -> Iterator[str]:
     wide = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     for row in rows:
         yield "  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=True)).rstrip()
+    for name, why in result.left_out:
+        yield f"{name}: not played: {why}"
     for one in result.found:
         yield from _notes(one)
 
@@ -68,4 +70,4 @@ def _notes(one: Found) -> Iterator[str]:
             f"{gate.limits.ratio:g}x; write `ratio: {noise.smallest:g}`"
         )
     if one.refused:
-        yield f"{gate.name}: uncalibrated, {one.refused} plays would not have begun, because replicas differ that much"
+        yield f"{one.refused} plays did not begin: {one.why}"

@@ -187,6 +187,7 @@ def test_calibration_that_is_off_is_not_measured(site):
         (("calibrate", "--from", "gone.jsonl"), "gone.jsonl: cannot be read"),
         (("calibrate", "--from", "x", "--allowed", "often"), "--allowed: found 'often', expected"),
         (("calibrate", "--from", "x", "--plays", "3"), "--plays: found 3, expected at least 20"),
+        (("calibrate", "--hours", "-1"), "--hours: found -1, expected a number above 0"),
         (("record", "--for", "long"), "--for: found 'long', expected a duration such as"),
     ],
 )
