@@ -73,7 +73,8 @@ def _shifted(buckets: Buckets, times: float, rng: np.random.Generator) -> Bucket
     rounded = np.floor(upto + rng.random((*upto.shape[:-1], 1)) * (upto < upto[..., -1:]))
     rounded[..., -1] = np.round(upto[..., -1])
     rounded = np.minimum(rounded, rounded[..., -1:])
-    return Buckets(buckets.bounds, np.diff(rounded, axis=-1, prepend=0.0), buckets.totals * times)
+    counts = np.diff(rounded, axis=-1, prepend=0.0).astype(np.float32)
+    return Buckets(buckets.bounds, counts, buckets.totals * times)
 
 
 def _moved(bounds: tuple[float, ...], times: float) -> Array:
