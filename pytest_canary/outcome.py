@@ -80,6 +80,8 @@ class Outcome:
     probed: Mapping[Role, Probed] = field(default_factory=dict)
     """What the probes of each role saw; empty where none were sent."""
     overrides: tuple[str, ...] = ()
+    calibration: str = ""
+    """What the plan used of a calibration, or why it did not; empty where there was none."""
     warnings: tuple[str, ...] = ()
     runbook: str = ""
     trouble: tuple[str, ...] = ()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_canary.errors import PlanError, SpecError
+from pytest_canary import calibrated
+from pytest_canary.calibrated import Used
+from pytest_canary.errors import PlanError, SpecError, UsageError
 from pytest_canary.gates import Action, Decide, Gate, Kind, Levels, Limits, Metric, Noise, inside_stated_noise
 from pytest_canary.identity import Stated, Wanted
 from pytest_canary.ports import Change, Prompt, Role
@@ -135,6 +137,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     simulated: str = ""
     """By what traffic, time and builds are made up, in words, so that nothing happens on the target; else empty."""
+    calibration: str = ""
+    """What was measured on the service's own history and is used, or why it is not; empty where there is nothing."""
 
     @property
     def place(self) -> str:
@@ -171,6 +175,7 @@ class Plan:
         if self.simulated:
             lines.append(f"canary simulated: {self.simulated}; virtual time, and nothing is deployed")
         lines += [f"canary model change: {line}" for line in self.model_change]
+        lines += [f"canary calibration: {self.calibration}"] if self.calibration else []
         lines += [f"canary set by --canary-set {override}" for override in self.overrides]
         lines += [f"canary warning: {warning}" for warning in self.warnings]
         return lines
@@ -295,8 +300,9 @@ def make_plan(
     image: str | None,
     marked: Sequence[Mark] = (),
     required_tests: Sequence[str] = (),
+    now: float | None = None,
 ) -> Plan:
-    """Put spec, image and what pytest has collected together.
+    """Put spec, image and what pytest has collected together; ``now`` (wall time) tells how old a calibration is.
 
     Raises:
         PlanError: they do not fit; SpecError: a part of the file asks for what cannot be done.
@@ -326,6 +332,8 @@ def make_plan(
             "left to compare with; write `holdback: 2`, or `when_undecided: advance`"
         )
     prompts, probing = _prompts(spec), _probing(spec)
+    used = calibration_of(spec, gates, stages, now)
+    gates = used.gates if used else gates
     return Plan(
         rollout=rollout,
         service=spec.service,
@@ -371,6 +379,7 @@ def make_plan(
         synthetic_users=spec.load is not None,
         overrides=spec.overrides,
         simulated="traffic that is made up" if spec.simulated else "",
+        calibration=used.says if used else "",
         warnings=(
             *_warnings(gates),
             *_read_as_evidence(spec, gates),
@@ -432,6 +441,43 @@ def _refuse_what_is_noise(gates: Sequence[Gate]) -> None:
         wrong = inside_stated_noise(gate)
         if wrong:
             raise PlanError(f"{gate.where}: {gate.name}: {wrong}")
+
+
+def calibration_file(spec: Spec) -> Path:
+    """Where what is measured for ``spec`` is kept."""
+    return spec.folder / (spec.document.calibration.file or calibrated.FILE)
+
+
+def stages_digest(spec: Spec, stages: Sequence[Stage]) -> str:
+    """What a calibration remembers of the stages that it played."""
+    told = [(stage.weight, stage.hold_seconds, stage.min_requests) for stage in stages]
+    return calibrated.digest_of_stages(told, spec.document.poll, spec.document.holdback)
+
+
+def calibration_of(spec: Spec, gates: Sequence[Gate], stages: Sequence[Stage], now: float | None) -> Used | None:
+    """What the file beside ``spec`` makes of its gates; None where there is none, or it is off.
+
+    Raises:
+        SpecError: the file is not there though it is named, or is no calibration.
+
+    """
+    entry, path = spec.document.calibration, calibration_file(spec)
+    where = spec.where("calibration.file")
+    if not entry.used or (entry.file is None and not path.exists()):
+        return None
+    again = f"pytest-canary calibrate {spec.folder.name}"
+    if not path.exists():
+        raise SpecError(
+            f"{where}: found no {entry.file} beside the rollout.yaml; type `{again}`, or `calibration: off`"
+        )
+    try:
+        found = calibrated.read(path, spec.target)
+    except UsageError as error:
+        raise SpecError(f"{where}: {error}; or write `calibration: off`") from error
+    if found is None:
+        return None
+    digest = stages_digest(spec, stages)
+    return calibrated.laid_over(gates, found, stages=digest, now=now, max_age=entry.max_age, again=again)
 
 
 def _with_marks(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -507,6 +507,18 @@ class Explains(Protocol):
         """``counters.errors`` and so on, for every name that a sample of ``role`` may have -> how it is learnt.
 
         Raises :class:`~pytest_canary.errors.SourceUnavailable` when that cannot be told now.
+        """
+
+
+class Remembers(Protocol):
+    """What a :class:`MetricSource` may do besides: tell what a role had counted in the hours before."""
+
+    def past(self, role: Role, begin: float, end: float, step_seconds: float) -> Iterator[Sample]:
+        """Cumulative counters of ``role`` at every step from ``begin`` to ``end`` (wall times), oldest first.
+
+        ``at`` of a sample is wall time too.  Counters never go back; times of which nothing is known are left out, and
+        ``replicas`` are those that could be read then.
+        Raises :class:`~pytest_canary.errors.SourceUnavailable` when the source does not answer.
         """
 
 

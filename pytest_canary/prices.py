@@ -127,6 +127,8 @@ class Priced(InFront):
     def __getattr__(self, name: str) -> Any:
         """What else the source can do, such as to explain its numbers; the cost is one of them."""
         found = super().__getattr__(name)
+        if name == "past":
+            return lambda role, *when: (priced(sample, role, self._prices) for sample in found(role, *when))
         if name != "explain":
             return found
         return lambda role: {**found(role), "counters.cost": Asked("", by=f"{self._prices.where}: cost.prices")}

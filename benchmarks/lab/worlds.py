@@ -74,8 +74,8 @@ def errors(
     requests = rng.poisson(rate * POLL_SECONDS / REPLICAS, (rollouts, polls, REPLICAS))
     mine = np.zeros((polls, REPLICAS), dtype=bool)
     mine[before:] = np.arange(REPLICAS) < timeline.canaries[:, None]
-    chance = np.where(mine, canary, base) * _trouble(kind, (rollouts, polls, REPLICAS), rng)
-    failed = _failures(requests, np.minimum(chance, 0.97), kind, rng)
+    chance = np.where(mine, canary, base) * trouble(kind, (rollouts, polls, REPLICAS), rng)
+    failed = failures(requests, np.minimum(chance, 0.97), kind, rng)
     now, then = slice(before, polls), slice(0, before)
     side = mine[now]
     return Errors(
@@ -97,7 +97,8 @@ def _sum(counts: NDArray[np.int64], side: NDArray[np.bool_]) -> Floats:
     return np.where(side, counts, 0).sum(axis=2).astype(np.float64)
 
 
-def _failures(requests: NDArray[np.int64], chance: Floats, kind: Kind, rng: np.random.Generator) -> NDArray[np.int64]:
+def failures(requests: NDArray[np.int64], chance: Floats, kind: Kind, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How many of the requests fail, each with its chance."""
     if not kind.startswith("clump"):
         return rng.binomial(requests, chance)
     mean = float(kind.removeprefix("clump"))
@@ -106,7 +107,7 @@ def _failures(requests: NDArray[np.int64], chance: Floats, kind: Kind, rng: np.r
     return np.minimum(np.where(clumps > 0, clumps + more, 0), requests)
 
 
-def _trouble(kind: Kind, shape: tuple[int, int, int], rng: np.random.Generator) -> Floats:
+def trouble(kind: Kind, shape: tuple[int, int, int], rng: np.random.Generator) -> Floats:
     """By what the chance of an error is multiplied, per rollout, poll and replica."""
     rollouts, polls, replicas = shape
     if kind == "pods":

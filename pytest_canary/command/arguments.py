@@ -9,7 +9,19 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_canary import __version__
-from pytest_canary.command import abort, check, convert, down, guard, power, recover, revert, status
+from pytest_canary.command import (
+    abort,
+    calibrate,
+    check,
+    convert,
+    down,
+    guard,
+    power,
+    record,
+    recover,
+    revert,
+    status,
+)
 from pytest_canary.command.conftests import lenders, with_conftests
 from pytest_canary.command.place import Place, choose
 from pytest_canary.command.say import complain
@@ -18,6 +30,8 @@ from pytest_canary.errors import Busy, CanaryError, Exit, Missing, UsageError
 VERBS: Mapping[str, tuple[Callable[[Place, argparse.Namespace], int], str]] = {
     "status": (status.status, "say who holds a rollout, what serves, and how the last one ended; changes nothing"),
     "check": (check.check, "ask the metric source whether it has what every gate needs; changes nothing"),
+    "calibrate": (calibrate.calibrate, "measure false rollbacks on the stable build's own history, and keep them rare"),
+    "record": (record.record, "record what the stable build counts, replica by replica, to calibrate on it"),
     "recover": (recover.recover, "put right what a killed run left: all traffic on the stable build, the canary gone"),
     "abort": (abort.abort, "cut a live run from another terminal: its canary loses its traffic at once"),
     "revert": (revert.revert, "emergency: go straight back to the last good build, without a canary"),
@@ -27,7 +41,7 @@ VERBS: Mapping[str, tuple[Callable[[Place, argparse.Namespace], int], str]] = {
 }
 
 NEED_NO_WORLD = frozenset({"status", "abort", "power"})
-CHANGE_NOTHING = frozenset({"status", "check", "power", "convert"})
+CHANGE_NOTHING = frozenset({"status", "check", "power", "convert", "calibrate", "record"})
 SIMULATED = frozenset({"power"})
 """Need nothing of the target, not even its variables."""
 
@@ -103,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--wait", metavar="SECONDS", type=float, default=120.0, help="how long the run may take to end (120)"
             )
+        if name in ("calibrate", "record"):
+            _about_history(command, name)
         if name == "guard":
             command.add_argument("--run", metavar="NAME", required=True, help="the run that is watched")
             command.add_argument("--pid", type=int, default=0, help="its process; nothing is done while that is alive")
@@ -111,6 +127,22 @@ def _parser() -> argparse.ArgumentParser:
     says = convert.SAYS
     convert.add_arguments(commands.add_parser("convert", help=says, description=f"{says[0].upper()}{says[1:]}."))
     return parser
+
+
+def _about_history(command: argparse.ArgumentParser, name: str) -> None:
+    if name == "record":
+        command.add_argument("--for", dest="duration", metavar="TIME", default="24h", help="how long, such as 4h (24h)")
+        command.add_argument("--every", metavar="TIME", help="how often; the plan's `poll` when left out")
+        command.add_argument("--to", metavar="FILE", help="where to; among the recordings of the target when left out")
+        return
+    says = "recordings to learn from; what the metrics source remembers when left out"
+    command.add_argument("--from", dest="recordings", metavar="FILE", nargs="+", action="append", default=[], help=says)
+    command.add_argument("--hours", type=float, default=24.0, help="how far back a metrics source is asked (24)")
+    command.add_argument("--plays", type=int, default=400, help="pseudo-canaries for each gate and level (400)")
+    command.add_argument("--seed", type=int, default=0, help="of all that is drawn (0)")
+    command.add_argument("--allowed", metavar="SHARE", default="1%", help="false rollbacks that are rare enough (1%%)")
+    command.add_argument("--json", action="store_true", help="print what was found as JSON")
+    command.add_argument("--dry-run", action="store_true", help="write nothing")
 
 
 def _first(name: str, common: _Parser) -> list[_Parser]:

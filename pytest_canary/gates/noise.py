@@ -18,12 +18,13 @@ POLLS = 8
 """With fewer polls in the window, halves of them say nothing."""
 
 
-def below_floor(baseline: Reading, ratio: float | None, canaries: int, edge: Edge | None = None) -> str | None:
+def below_floor(baseline: Reading, ratio: float | None, gate: Gate, edge: Edge | None = None) -> str | None:
     """What is wrong with a gate of ``ratio``, and the smallest that works; None where nothing is, or nobody knows.
 
-    ``canaries`` is how many replicas the canary will have; ``edge`` says where a latency gate counts.
+    ``edge`` says where a latency gate counts.  What was calibrated has been played with replicas that differ as these.
     """
-    if ratio is None or not baseline.replicas:
+    canaries = gate.canaries
+    if ratio is None or not baseline.replicas or gate.calibrated:
         return None
     sides = [(one.requests, _events(one, edge)) for one in baseline.replicas.values() if one.requests]
     tau = spread([n for n, _ in sides], [x for _, x in sides])

@@ -60,7 +60,7 @@ class RelativeRate(Rows):
         ratio = self._gate.limits.ratio if self._kind == "ratio" else None
         if not baseline.replicas:
             return [None] * self._batch
-        return [below_floor(baseline.row(row), ratio, self._gate.canaries) for row in range(self._batch)]
+        return [below_floor(baseline.row(row), ratio, self._gate) for row in range(self._batch)]
 
     def normal(self, baseline: Side, where: Flags | None) -> None:
         """Add one poll of the baseline from before the ramp."""

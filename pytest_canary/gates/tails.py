@@ -83,7 +83,7 @@ class RelativeTail(Rows):
                 if isinstance(found, str):
                     return found
                 ratio = limits.ratio if self._kind == "ratio" else None
-                noisy = below_floor(baseline, ratio, self._gate.canaries, found[-1])
+                noisy = below_floor(baseline, ratio, self._gate, found[-1])
                 if noisy:
                     return noisy
         return None

@@ -275,6 +275,8 @@ class Gate:
     """A relative limit inside it is refused; 0 where nothing is known."""
     preset: str = ""
     """The preset that declared it; empty where somebody wrote it."""
+    calibrated: bool = False
+    """Whether its false rollbacks were measured by play and are rare: then replicas may differ as they do."""
 
     @property
     def least(self) -> int:

@@ -49,6 +49,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "users": _seen(outcome.seen),
         "probes": {str(role): _probed(probed) for role, probed in outcome.probed.items()},
         "overrides": list(outcome.overrides),
+        "calibration": outcome.calibration or None,
         "warnings": list(outcome.warnings),
         "trouble": list(outcome.trouble),
         "runbook": outcome.runbook,

@@ -57,6 +57,7 @@ def lines(outcome: Outcome, files: Mapping[str, str] = NOTHING) -> list[Line]:
     said += _way_back(outcome)
     said += [("steps", ", ".join(map(_step, _once(outcome.rows))))] if outcome.rows else []
     said += [("override", ", ".join(outcome.overrides))] if outcome.overrides else []
+    said += [("calibration", outcome.calibration)] if outcome.calibration else []
     said += [("warning", text) for text in _some(outcome.warnings)]
     said += [("runbook", outcome.runbook)] if outcome.runbook else []
     said += [("report", files["report"])] if files.get("report") else []

@@ -255,6 +255,7 @@ class Ending:
             exposed=exposed,
             seen=seen,
             overrides=plan.overrides,
+            calibration=plan.calibration,
             warnings=plan.warnings,
             runbook=plan.runbook,
             trouble=tuple(self._book.trouble),

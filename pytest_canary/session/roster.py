@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_canary import world
 from pytest_canary.errors import PlanError, SpecError
 from pytest_canary.plan import Plan, belongs, make_plan
 from pytest_canary.session import fixtures
@@ -141,4 +142,5 @@ def _plan(home: Home, items: Iterable[pytest.Item], image: str | None) -> Plan:
         image=image,
         marked=[(mark.args, mark.kwargs, item.nodeid) for item in tests for mark in item.iter_markers("gate")],
         required_tests=[item.nodeid for item in tests if item.get_closest_marker("advisory") is None],
+        now=world.clock_of(home.spec).wall(),
     )

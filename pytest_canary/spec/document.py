@@ -187,6 +187,14 @@ _PRICES = {"anyOf": [{"type": "string"}, {"type": "object", "additionalPropertie
 _SIDES = {"type": "object", "properties": {key: {"type": "string"} for key in ("baseline", "canary")}}
 
 
+class CalibrationEntry(Model):
+    """What was measured on the service's own history: which file holds it, and how old it may be."""
+
+    used: Flag = Field(default=True, alias="on")
+    file: str | None = None
+    max_age: Duration = 30 * 86400.0
+
+
 class CostEntry(Model):
     """Where a source counts tokens and no cost: what they cost.  ``spec.pricing`` reads both, with their lines."""
 
@@ -212,6 +220,7 @@ class Document(Model):
     pace: Pace = "hold"
     decide: DecideName = "evidence"
     evidence: EvidenceEntry = EvidenceEntry()
+    calibration: CalibrationEntry = CalibrationEntry()
     hold: Duration = 300.0
     min_requests: Whole = 500
     deadline: Deadline = 1800.0

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from pytest_canary.errors import SpecError
-from pytest_canary.spec import presets, serving, worldless
+from pytest_canary.spec import calibrating, presets, serving, worldless
 from pytest_canary.spec import tree as trees
 from pytest_canary.spec.document import Document, GateEntry, ProbeEntry
 from pytest_canary.spec.stages import long_form
@@ -241,6 +241,7 @@ def _expand(flat: Branch) -> None:
         value = flat.items.get(key)
         if isinstance(value, Leaf):
             flat.items[key] = Branch({inner: value}, value.where, {inner: value.where})
+    calibrating.expand(flat)
     serving.expand(flat)
     if "stages" in flat.items:
         flat.items["stages"] = long_form(flat.items["stages"])
@@ -351,6 +352,7 @@ def schema() -> dict[str, Any]:
         "baseline": {"anyOf": [{"type": "string"}, one["properties"]["baseline"]]},
         "evidence": {"anyOf": [{"type": "string"}, one["properties"]["evidence"]]},
         "control": {"anyOf": [{"type": "boolean"}, one["properties"]["control"]]},
+        "calibration": {"anyOf": [{"type": ["string", "boolean"]}, one["properties"]["calibration"]]},
         "model": {"anyOf": [{"type": "string"}, one["properties"]["model"]]},
         "policy": {"anyOf": [{"type": ["string", "number"]}, one["properties"]["policy"]]},
         "gates": _schema_of_gates(one["properties"]["gates"]),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from threading import RLock
 
 from pytest_canary.adapters.profiles import Profile, Snapshot, Suspects, Tally, in_one_unit, load, names_of
@@ -11,6 +12,7 @@ from pytest_canary.adapters.prometheus.answer import models_of, nothing, snapsho
 from pytest_canary.adapters.prometheus.apart import Apart
 from pytest_canary.adapters.prometheus.choice import found_out
 from pytest_canary.adapters.prometheus.options import PrometheusOptions
+from pytest_canary.adapters.prometheus.past import past
 from pytest_canary.adapters.prometheus.queries import Questions
 from pytest_canary.adapters.prometheus.rhythm import Rhythm
 from pytest_canary.adapters.prometheus.server import PrometheusServer
@@ -144,6 +146,14 @@ class PrometheusMetrics:
             if labels is None or telling & {labels.name, labels.version}:
                 return {}  # a label that tells the roles apart differs, whatever they serve
             return models_of(questions.profile, self._server.ask(questions.models))
+
+    def past(self, role: Role, begin: float, end: float, step_seconds: float) -> Iterator[Sample]:
+        """As the port has it; times are the server's own."""
+        with self._lock, self._server.within(self._options.timeout):
+            questions = self._questions(role)
+            behind = self._server.time() - self._clock.wall()
+        for sample in past(self._server, role, questions, begin + behind, end + behind, step_seconds):
+            yield replace(sample, at=sample.at - behind)
 
     def in_flight(self, role: Role, since_wall: float) -> int:
         """Requests of ``role`` that have begun and not ended, by a scrape after ``since_wall`` (seconds since 1970).

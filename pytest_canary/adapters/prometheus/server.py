@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -88,6 +89,25 @@ class PrometheusServer:
             SourceUnavailable: nobody answers in time, or not like Prometheus.
 
         """
+        params = WHOLE if at is None else {**WHOLE, "time": f"{at:.3f}"}
+        return self._tried(lambda: self._once().custom_query(query, dict(params), timeout=self._left()))
+
+    def ask_range(self, query: str, begin: float, end: float, step: float) -> Sequence[Any]:
+        """What ``query`` was at every ``step`` seconds from ``begin`` to ``end``, both whole seconds and included.
+
+        Raises:
+            SourceUnavailable: nobody answers in time, or not like Prometheus.
+
+        """
+        first, last = (datetime.fromtimestamp(at, UTC) for at in (begin, end))
+        return self._tried(
+            lambda: self._once().custom_query_range(
+                query, first, last, f"{step:g}", params=dict(WHOLE), timeout=self._left()
+            )
+        )
+
+    def _tried(self, asked: Callable[[], Any]) -> Sequence[Any]:
+        """What is answered, after a few tries; raises SourceUnavailable."""
         tries = Retrying(
             retry=retry_if_exception(self._may_pass),
             stop=stop_after_attempt(TRIES),
@@ -96,7 +116,7 @@ class PrometheusServer:
             reraise=True,
         )
         try:
-            answered = tries(self._once, query, WHOLE if at is None else {**WHOLE, "time": f"{at:.3f}"})
+            answered = tries(asked)
         except (requests.exceptions.InvalidJSONError, LookupError, TypeError) as error:
             raise self._unavailable("answers, but not like Prometheus; is this a login page?") from error
         except (requests.RequestException, PrometheusApiClientException, OSError, ValueError) as error:
@@ -121,12 +141,12 @@ class PrometheusServer:
         if self._connected is not None:
             self._connected.close()
 
-    def _once(self, query: str, params: Mapping[str, str]) -> Any:
+    def _once(self) -> PrometheusConnect:
         if self._connected is None:
             self._connected = PrometheusConnect(
                 self._url, session=session(self._options, self._home), retry=Retry(0, read=False)
             )
-        return self._connected.custom_query(query, dict(params), timeout=self._left())
+        return self._connected
 
     def _left(self) -> float:
         if self._budget.until is None:
