@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_canary.errors import SpecError, UsageError
 from pytest_canary.plan import Plan
-from pytest_canary.recording import Event, read
+from pytest_canary.recording import Recorded, read
 from pytest_canary.simulation.injection import parse
 from pytest_canary.simulation.scene import Scene, blind, refuse_unseen, scene_of, unseen
 from pytest_canary.spec import Spec, traffic_of
@@ -93,6 +93,6 @@ def _fitted(spec: Spec) -> Traffic | None:
     where = spec.where("simulate.from")
     try:
         _, lines = read(spec.folder / name)
-        return fitted([line.samples for line in lines if not isinstance(line, Event)])
+        return fitted([line.samples for line in lines if isinstance(line, Recorded)])
     except (UsageError, ValueError) as error:
         raise SpecError(f"{where}: simulate.from: {error}") from error
