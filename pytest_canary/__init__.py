@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_canary.errors import NotRestored as NotRestored
     from pytest_canary.errors import NotStarted as NotStarted
     from pytest_canary.errors import PlanError as PlanError
+    from pytest_canary.errors import RecordingEnds as RecordingEnds
     from pytest_canary.errors import Silent as Silent
     from pytest_canary.errors import SmokeFailed as SmokeFailed
     from pytest_canary.errors import SourceUnavailable as SourceUnavailable
@@ -94,7 +95,7 @@ else:
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "
-            "Lost Missing ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed "
+            "Lost Missing ModelMismatch NoData NotRestored NotStarted PlanError RecordingEnds Silent SmokeFailed "
             "SourceUnavailable SpecError SplitNotSeen UsageError"
         ),
         "identity": "Pinned",

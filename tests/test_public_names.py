@@ -33,8 +33,8 @@ PROMISED = {
     ),
     "what can go wrong": (
         "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError Lost Missing "
-        "ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed SourceUnavailable SpecError "
-        "SplitNotSeen UsageError"
+        "ModelMismatch NoData NotRestored NotStarted PlanError RecordingEnds Silent SmokeFailed SourceUnavailable "
+        "SpecError SplitNotSeen UsageError"
     ),
     "fakes to test gates and adapters with": (
         "MemoryLedger MemoryMetrics MemoryPlatform MemoryProbe MemoryRouter MemoryUsers MemoryWorld "
