@@ -94,7 +94,7 @@ def verify(
         told = split_seen(counted.get(Role.CANARY, 0.0), total, wanted, out_of_time=waited >= seconds)
         if told:
             return Shifted(share, total, waited)
-        if told is False:
+        if told is False and share is not None:
             raise SplitNotSeen(
                 f"the router was told {wanted:.1%} for the canary and accepted it, but {share:.1%} of {total:.0f} "
                 f"requests went there in {waited:.0f} s; see whether another rule, retry or sticky session decides",
