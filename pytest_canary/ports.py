@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -71,9 +72,7 @@ class Revision:
     @property
     def pin(self) -> str:
         """Twelve hex digits that name digest, model and configuration together (not the number of replicas)."""
-        named = [self.digest, sorted(self.change.env), self.change.args, self.change.model]
-        named += [self.copy] if self.copy else []
-        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
+        return _pin(self.digest, self.change, self.copy)
 
     @property
     def tag(self) -> str:
@@ -102,6 +101,13 @@ class Revision:
 
     def __str__(self) -> str:
         return f"{self.image} ({self.copy + ' ' if self.copy else ''}{self.pin})"
+
+
+@lru_cache(maxsize=1024)  # asked for at every poll
+def _pin(digest: str, change: Change, copy: str) -> str:
+    named = [digest, sorted(change.env), change.args, change.model]
+    named += [copy] if copy else []
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ DEFAULT = Traffic(
     gauges={"gpu_utilisation": 0.7, "gpu_memory": 0.8},
 )
 """A chat service of middling size; every number can be said in ``simulate:``."""
-ALWAYS = ("errors", "client_errors", "refusals", "latency", "ttft")
-"""Told whether a gate asks for it or not."""
+ALWAYS = ("latency", "ttft")
+"""Told whether a gate asks for it or not, and so are the ways in which requests end."""
 
 
 def with_needs(traffic: Traffic, metrics: Iterable[Metric]) -> Traffic:
@@ -92,21 +92,23 @@ def _with_counters(traffic: Traffic, metric: Metric) -> Traffic:
 
 
 def only(traffic: Traffic, metrics: Iterable[Metric]) -> Traffic:
-    """``traffic`` without what neither ``metrics`` nor a person who looks at a stage asks for: less to draw."""
+    """``traffic`` without the values, gauges and parts of requests that none of ``metrics`` asks for: less to draw."""
     asked = {*ALWAYS}
     for metric in metrics:
         asked |= {metric.histogram, metric.gauge, *metric.counted} - {""}
-    for name in tuple(asked):
-        if name in traffic.sums:
-            asked.add(traffic.sums[name][0])
-        while name in traffic.parts:
-            name = traffic.parts[name].of
-            asked.add(name)
+    asked |= {traffic.sums[name][0] for name in asked if name in traffic.sums}
+    roots = {root_of(name, traffic) for name in asked if name in traffic.parts}
     return replace(
         traffic,
-        outcomes={name: share for name, share in traffic.outcomes.items() if name in asked},
-        parts={name: part for name, part in traffic.parts.items() if name in asked},
+        parts={name: part for name, part in traffic.parts.items() if root_of(name, traffic) in roots},
         values={name: values for name, values in traffic.values.items() if name in asked},
         sums={name: of for name, of in traffic.sums.items() if of[0] in asked},
         gauges={name: value for name, value in traffic.gauges.items() if name in asked},
     )
+
+
+def root_of(name: str, traffic: Traffic) -> str:
+    """The part of the requests that ``name`` is, or is a part of."""
+    while traffic.parts[name].of in traffic.parts:
+        name = traffic.parts[name].of
+    return name

@@ -62,13 +62,17 @@ class Draws:
     """The state of ``len(seeds)`` rollouts of one scene; :meth:`advance` lets time pass.
 
     Every rollout has a stream of chance of its own, ``default_rng(seed)``, which is drawn from in the same order
-    whatever the others do: what rollout k counts depends on its seed, its shares and its polls alone.
+    whatever the others do: what rollout k counts depends on its seed, its shares and its polls alone.  What no gate
+    asks for has another stream, so a test that looks at it changes nothing that a gate sees.
     """
 
     def __init__(self, scene: Scene, seeds: Sequence[int]) -> None:
         self.scene, self.size = scene, len(seeds)
-        self.layout = Layout(scene.traffic, scene.gates)
+        self.layout = Layout(scene.traffic, scene.gates, scene.besides)
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
+        self._besides = [np.random.default_rng([seed, 1]) for seed in seeds] if scene.besides else []
+        """Chance of what no gate asks for: whether it is drawn or not changes nothing that one sees."""
+        self._asked_gauges = np.array([name not in scene.besides for name in scene.traffic.gauges], dtype=bool)
         self._now = [0.0] * self.size
         self._pods = np.zeros((self.size, len(ROLES)), dtype=np.int64)
         """How many run for each role: never fewer than before."""
@@ -134,10 +138,10 @@ class Draws:
         keys = tuple(self._key(k, place, share[place], *who[place]) for place in range(len(ROLES)))
         requests = rng.poisson(self._spread(k, share, expected))
         chances, worth = self._table(keys)
-        chances = self._unrest.troubled(k, seconds, chances)
+        chances = self._unrest.troubled(k, seconds, chances, lambda factor: self._slower(keys, factor))
         whole = requests.sum(axis=1, keepdims=True)
         number = np.concatenate([requests, whole], axis=1)[:, self.layout.pod_of]
-        counted = rng.multinomial(number, chances)
+        counted = self._parted(k, number, chances)
         self._unrest.clump(counted, rng)
         drawn.counts[k] = counted
         np.einsum("rqw,rqw->rq", counted, worth, out=drawn.sums[k])
@@ -145,7 +149,24 @@ class Draws:
             self._served[k] += whole[:, 0]
         if traffic.gauges:
             levels = np.array([[*self._like(key).gauges.values()] for key in keys])
-            drawn.gauges[k] = levels * (1.0 + traffic.gauge_noise * rng.standard_normal(levels.shape))
+            drawn.gauges[k] = levels * (1.0 + traffic.gauge_noise * self._noise(k))
+
+    def _parted(self, k: int, number: Whole, chances: Floats) -> Whole:
+        """How ``number`` [roles, rows] requests fall into columns."""
+        asked = self.layout.asked
+        if asked == self.layout.rows:
+            return self._rngs[k].multinomial(number, chances)
+        first = self._rngs[k].multinomial(number[:, :asked], chances[:, :asked])
+        return np.concatenate([first, self._besides[k].multinomial(number[:, asked:], chances[:, asked:])], axis=1)
+
+    def _noise(self, k: int) -> Floats:
+        """``[roles, gauges]``, standard normal."""
+        asked = self._asked_gauges
+        noise = np.empty((len(ROLES), asked.size))
+        noise[:, asked] = self._rngs[k].standard_normal((len(ROLES), int(asked.sum())))
+        if not asked.all():
+            noise[:, ~asked] = self._besides[k].standard_normal((len(ROLES), int((~asked).sum())))
+        return noise
 
     def _rate(self, at: float) -> float:
         daily = self.scene.traffic.daily
@@ -191,6 +212,14 @@ class Draws:
         traffic = changed(self.scene.traffic, key[0])  # type: ignore[arg-type]
         cold: float = key[1] / LEVELS_OF_COLD  # type: ignore[operator]
         return slowed(traffic, 1.0 + (COLD_SLOWDOWN - 1.0) * cold) if cold else traffic
+
+    def _slower(self, keys: tuple[tuple[object, ...], ...], factor: float) -> Floats:
+        """The chances of everybody while everything takes ``factor`` times as long."""
+        slow = (*keys, (factor,))
+        if slow not in self._tables:
+            like = [slowed(self._like(key), factor) for key in keys]
+            self._tables[slow] = np.stack([self.layout.chances(one) for one in like]), np.empty(0)
+        return self._tables[slow][0]
 
     def _table(self, keys: tuple[tuple[object, ...], ...]) -> tuple[Floats, Floats]:
         """Chances and worth of every column, ``[roles, rows, width]`` each."""

@@ -60,26 +60,29 @@ class Family:
 
 
 class Layout:
-    """The rows of one role: first the families that are counted pod by pod, then the others.
+    """The rows of one role: first the families that are counted pod by pod, then the others, last those ``besides``.
 
-    ``rows`` are per role; ``width`` is the number of columns, as many as the widest family has.
+    ``rows`` are per role, of which gates ask for the first ``asked``; ``width`` is the number of columns, as many as
+    the widest family has.
     """
 
-    def __init__(self, traffic: Traffic, gates: Sequence[Gate] = ()) -> None:
+    def __init__(self, traffic: Traffic, gates: Sequence[Gate] = (), besides: frozenset[str] = frozenset()) -> None:
         self.pods = traffic.pods
         many = traffic.pods > 1
         asked = {gate.metric.histogram for gate in gates if gate.metric.kind is Kind.QUANTILE}
         families = [_outcomes(traffic, many), *_parts(traffic)]
         families += [_histogram(name, traffic, gates, apart=many and name in asked) for name in traffic.values]
-        self.families = tuple(sorted(families, key=lambda one: not one.apart))
+        self.families = tuple(sorted(families, key=lambda one: (one.name in besides, not one.apart)))
         self.traffic = traffic
         self.starts, row = dict[str, int](), 0
         pod_of = list[int]()
+        self.asked = 0
         for one in self.families:
             self.starts[one.name] = row
             own = list(range(self.pods)) if one.apart else [self.pods if many else 0]
             pod_of += own
             row += len(own)
+            self.asked = row if one.name not in besides else self.asked
         self.rows = row
         self.pod_of = np.array(pod_of)
         """Of each row the pod whose requests it parts; the number of pods stands for all together."""

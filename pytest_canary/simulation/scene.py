@@ -22,6 +22,8 @@ class Scene:
     """What is wrong with the build that is shipped, wherever it serves."""
     gates: tuple[Gate, ...] = ()
     """Who looks: buckets are made such that each of them can be judged."""
+    besides: frozenset[str] = frozenset()
+    """Values, gauges and parts of requests that no gate asks for; what gates see is the same with them and without."""
 
 
 def scene_of(
@@ -30,9 +32,11 @@ def scene_of(
     """The scene in which ``gates`` find what they count, and no more than that unless ``everything`` is asked for."""
     metrics = [gate.metric for gate in gates]
     traffic = with_needs(traffic, [*metrics, *(one.metric for one in injections if one.metric is not None)])
+    asked = only(traffic, metrics)
     if not everything:
-        traffic = only(traffic, metrics)
-    return Scene(traffic, tuple(injections), tuple(gates))
+        return Scene(asked, tuple(injections), tuple(gates))
+    besides = {*traffic.values, *traffic.gauges, *traffic.parts} - {*asked.values, *asked.gauges, *asked.parts}
+    return Scene(traffic, tuple(injections), tuple(gates), frozenset(besides))
 
 
 def unseen(injections: Iterable[Injection], gates: Sequence[Gate]) -> tuple[Injection, ...]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_canary.simulation.changed import slowed
 from pytest_canary.simulation.layout import OUTCOMES, Layout
 from pytest_canary.simulation.spells import Trouble
 from pytest_canary.simulation.traffic import Spells, Traffic
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+Slower = Callable[[float], Floats]
+"""How many times as slow -> the chances of everybody who is."""
 ROLES = 3
 """How many roles a draw has rows for."""
 MOST_FAILED = 0.97
@@ -31,10 +32,9 @@ class Unrest:
         self._effects = (
             [np.exp(told.pods_sd * rng.standard_normal((ROLES, pods))) for rng in rngs] if told.pods_sd else []
         )
-        self._slower: dict[float, Floats] = {}
         self._quiet = not (self._bursts or self._outages or self._effects)
 
-    def troubled(self, k: int, seconds: float, chances: Floats) -> Floats:
+    def troubled(self, k: int, seconds: float, chances: Floats, slower: Slower) -> Floats:
         """``chances`` [roles, rows, width] of one poll of rollout ``k``, with the trouble that pods have in it."""
         if self._quiet:
             return chances
@@ -61,22 +61,20 @@ class Unrest:
         block *= left[:, :, None]
         block[:, :, self._layout.failed] = now
         for factor, on in slow:
-            self._slow_down(table, factor, on)
+            self._slow_down(table, slower(factor), on)
         return table
 
-    def _slow_down(self, table: Floats, factor: float, on: Floats) -> None:
+    def _slow_down(self, table: Floats, slow: Floats, on: Floats) -> None:
         """Latencies of pods in trouble: those of the poll are a mixture of both."""
         for one in self._layout.families:
             if one.name != "latency":
                 continue
-            if factor not in self._slower:
-                self._slower[factor] = self._layout.chances(slowed(self._traffic, factor))
             start = self._layout.starts[one.name]
             if one.apart:
                 rows, weight = slice(start, start + self._layout.pods), on[:, :, None]
             else:
                 rows, weight = slice(start, start + 1), on.mean(axis=1)[:, None, None]
-            table[:, rows] = (1.0 - weight) * table[:, rows] + weight * self._slower[factor][rows]
+            table[:, rows] = (1.0 - weight) * table[:, rows] + weight * slow[:, rows]
 
     def clump(self, counted: Whole, rng: np.random.Generator) -> None:
         """Errors come several at a time: what was drawn are the clumps, thinned by how many each holds."""

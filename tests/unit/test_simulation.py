@@ -1,6 +1,7 @@
 """The simulator draws what it says it draws: moments, dependence, injections, and one rollout alone as among many."""
 
 from dataclasses import replace
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -33,6 +34,12 @@ def drawn(traffic, *names, inject=(), rollouts=200, polls=1, parts=HALVES, secon
     scene = scene_of(traffic, gates(*names), parse(inject), everything=not names)
     draws = Draws(scene, range(rollouts))
     return [draws.advance(seconds, parts) for _ in range(polls)]
+
+
+@cache
+def usual():
+    """The traffic that nobody has said anything about, of all that is there."""
+    return drawn(DEFAULT, rollouts=100, polls=30)
 
 
 def counters(polls, role, name):
@@ -68,7 +75,7 @@ def tail(polls, role, name, q, spread):
 def test_requests_are_poisson_in_the_shares_of_the_traffic():
     """Mean and variance are rate times seconds times share."""
     parts = {Role.BASELINE: Part(0.95), Role.CANARY: Part(0.05, changed=True)}
-    polls = drawn(DEFAULT, "error_rate", rollouts=500, polls=20, parts=parts)
+    polls = drawn(DEFAULT, "error_rate", rollouts=300, polls=20, parts=parts)
     canary, baseline = (counters(polls, role, "requests") for role in (Role.CANARY, Role.BASELINE))
 
     assert canary.mean() == pytest.approx(25, rel=0.02)
@@ -79,7 +86,7 @@ def test_requests_are_poisson_in_the_shares_of_the_traffic():
 
 def test_every_kind_of_answer_has_its_share_and_no_request_ends_in_two():
     """Errors, refusals and the others are parts of the requests, at the shares that the traffic states."""
-    polls = drawn(DEFAULT, polls=20)
+    polls = usual()
 
     for name, share in DEFAULT.outcomes.items():
         events, requests = counters(polls, Role.BASELINE, name), counters(polls, Role.BASELINE, "requests")
@@ -93,7 +100,7 @@ def test_every_kind_of_answer_has_its_share_and_no_request_ends_in_two():
 @pytest.mark.parametrize("name", ["latency", "ttft", "itl", "queue_time", "input_tokens", "output_tokens", "cost"])
 def test_values_have_the_quantiles_and_the_mean_that_are_stated(name):
     """As many above a boundary as the distribution has there; the sum is that of its mean."""
-    polls = drawn(DEFAULT, polls=30)
+    polls = usual()
     spread = DEFAULT.values[name].spread
     bounds, counts, total = values(polls, Role.BASELINE, name)
     expected = spread.median * np.exp(spread.sigma**2 / 2)
@@ -108,7 +115,7 @@ def test_values_have_the_quantiles_and_the_mean_that_are_stated(name):
 
 def test_every_request_has_a_latency_and_some_have_a_score():
     """A histogram counts the requests that have a value, each once."""
-    polls = drawn(DEFAULT, polls=20)
+    polls = usual()
     requests = counters(polls, Role.CANARY, "requests").sum()
 
     assert values(polls, Role.CANARY, "latency")[1].sum() == requests
@@ -118,14 +125,14 @@ def test_every_request_has_a_latency_and_some_have_a_score():
 
 def test_scores_lie_between_0_and_1_around_their_mean():
     """What is beyond an end is folded into it, which costs the mean a little."""
-    _, counts, total = values(drawn(DEFAULT, polls=30), Role.BASELINE, "quality")
+    _, counts, total = values(usual(), Role.BASELINE, "quality")
 
     assert total / counts.sum() == pytest.approx(0.847, abs=0.004)
 
 
 def test_bad_feedback_is_a_part_of_feedback():
     """Parts of parts: never more than the whole, at their share of it."""
-    polls = drawn(DEFAULT, polls=40)
+    polls = usual()
     bad, all_of_it = (counters(polls, Role.BASELINE, name) for name in ("feedback_negative", "feedback"))
 
     assert (bad <= all_of_it).all()
@@ -191,7 +198,7 @@ def test_pods_that_differ_for_good_do_so_in_every_poll():
 def test_errors_in_clumps_are_as_many_and_come_together(clump):
     """Geometric clumps of mean m: the mean stays, variance over mean is 2m - 1."""
     traffic = replace(DEFAULT, dependence=Dependence(clumps=clump))
-    polls = drawn(traffic, "error_rate", rollouts=1000, polls=10)
+    polls = drawn(traffic, "error_rate", rollouts=600, polls=10)
     errors, requests = (counters(polls, Role.BASELINE, name) for name in ("errors", "requests"))
 
     assert errors.sum() / requests.sum() == pytest.approx(0.01, rel=0.08)
@@ -240,7 +247,7 @@ def test_gauges_show_their_value_with_noise():
 )
 def test_an_injected_rate_is_so_many_times_the_others(text, name, wanted):
     """Of the canary alone, and nothing else of it moves."""
-    polls = drawn(DEFAULT, polls=60, inject=[text])
+    polls = drawn(DEFAULT, "error_rate", polls=40, rollouts=100, inject=[text])
 
     assert ratio(polls, name) == pytest.approx(wanted, rel=0.08)
     others = [other for other in DEFAULT.outcomes if other != name]
@@ -258,7 +265,7 @@ def test_an_injected_rate_is_so_many_times_the_others(text, name, wanted):
 )
 def test_an_injected_value_is_so_many_times_the_others(text, name, wanted):
     """The whole distribution moves: mean and quantiles alike."""
-    polls = drawn(DEFAULT, polls=20, inject=[text])
+    polls = drawn(DEFAULT, "latency_p99", "cost_per_request", "output_tokens", polls=20, rollouts=50, inject=[text])
     means = [values(polls, role, name)[2] / values(polls, role, name)[1].sum() for role in (Role.CANARY, Role.BASELINE)]
 
     assert means[0] / means[1] == pytest.approx(wanted, rel=0.02)
@@ -339,6 +346,23 @@ def test_a_rollout_draws_the_same_numbers_alone_and_among_others(traffic):
         assert (many.sums[1] == one.sums[0]).all()
         assert not many.counts[2].any()
         assert (many.counts[0] != many.counts[1]).any()
+
+
+def test_what_nobody_gates_changes_nothing_that_a_gate_sees():
+    """Tests that look at everything see the same rollout that a batch of thousands draws without it."""
+    traffic = replace(DEFAULT, pods=3, dependence=Dependence(outages=Spells(60, 20, 5), clumps=2.0))
+    asked = gates("error_rate", "latency_p99", "feedback_negative_rate", "gpu_memory", "output_tokens")
+    less, more = (Draws(scene_of(traffic, asked, everything=every), [5]) for every in (False, True))
+    for _ in range(5):
+        small, large = (draws.advance(POLL, HALVES) for draws in (less, more))
+        for role in HALVES:
+            for name, count in small[role].counters.items():
+                assert (large[role].counters[name] == count).all(), name
+            for name, told in small[role].histograms.items():
+                assert (large[role].histograms[name].counts == told.counts).all(), name
+            assert (large[role].gauges["gpu_memory"] == small[role].gauges["gpu_memory"]).all()
+    assert "quality" in large[Role.CANARY].histograms
+    assert "quality" not in small[Role.CANARY].histograms
 
 
 def test_a_seed_gives_the_same_numbers_every_time():

@@ -110,8 +110,7 @@ class PlayedMetrics:
         places = self._stage.state.places
         for role, revision in places.items():
             self._first = self._first or revision.pin
-            before = self._who.get(role)
-            if before != revision.key:
+            if self._who.get(role) != revision.key:
                 self._who[role] = revision.key
                 self._draws.renew(role)
                 if self._counted is not None:
