@@ -26,6 +26,11 @@ ROOMS: dict[str, set[str]] = {
     "simulation": {"gates", "ports", "errors"},
     "plan": {"spec", "prompts", "results", "identity", "gates", "ports", "errors"},
     "scenario": {"recording", "plan", "spec", "simulation", "errors"},
+    "standin": {"scenario", "recording", "plan", "spec", "ports", "errors"},
+    "power": {
+        *("standin", "scenario", "simulation", "rollout", "world", "steps", "verdict", "outcome", "plan", "spec"),
+        *("gates", "ports", "errors"),
+    },
     "steps": {"plan", "identity", "ports", "errors"},
     "recording": {"plan", "ports", "errors"},
     "outcome": {"steps", "verdict", "identity", "ports", "errors"},
@@ -37,6 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "hookspecs": {"outcome", "ports"},
     "session": {
         "scenario",
+        "standin",
         "rollout",
         "guard",
         "report",
@@ -56,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
     "command": {
         *("guard", "world", "report", "outcome", "verdict", "steps", "plan", "results", "spec", "gates"),
         *("ports", "errors"),
+        *("power", "standin", "scenario"),
     },
     "adapters": {"simulation", "prompts", "identity", "ports", "errors"},
     "demo": set(),
@@ -66,7 +73,7 @@ FOREIGN: dict[str, set[str]] = {
     "pytest": {"plugin", "hookspecs", "session", "command", "testing"},
     "yaml": {"spec"},
     "pydantic": {"spec", "adapters", "world", "plan"},
-    "numpy": {"stats", "gates", "verdict", "adapters", "simulation"},
+    "numpy": {"stats", "gates", "verdict", "adapters", "simulation", "power"},
     "tenacity": {"steps", "adapters"},
     "httpx": {"adapters"},
     "kubernetes": {"adapters"},
