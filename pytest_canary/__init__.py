@@ -92,8 +92,8 @@ else:
     _NAMES = {
         "ports": (
             "Adapter Answer Asked Change Clock Explains Fact Fault Histogram Ledger MetricSource NamesModels Platform "
-            "Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample Seen Shared Users Weights "
-            "World"
+            "Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample Seen Shared Users "
+            "Weights World"
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "
