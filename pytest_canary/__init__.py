@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from pytest_canary.ports import Probes as Probes
     from pytest_canary.ports import Prompt as Prompt
     from pytest_canary.ports import Readiness as Readiness
+    from pytest_canary.ports import Remembers as Remembers
     from pytest_canary.ports import Replicas as Replicas
     from pytest_canary.ports import Revision as Revision
     from pytest_canary.ports import Role as Role
@@ -90,7 +91,8 @@ else:
     _NAMES = {
         "ports": (
             "Adapter Answer Asked Change Clock Explains Fact Fault Histogram Ledger MetricSource NamesModels Platform "
-            "Probe Probed Probes Prompt Readiness Replicas Revision Role Router Sample Seen Shared Users Weights World"
+            "Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample Seen Shared "
+            "Users Weights World"
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "
