@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_canary.errors import NotRestored as NotRestored
     from pytest_canary.errors import NotStarted as NotStarted
     from pytest_canary.errors import PlanError as PlanError
+    from pytest_canary.errors import RecordingEnds as RecordingEnds
     from pytest_canary.errors import Silent as Silent
     from pytest_canary.errors import SmokeFailed as SmokeFailed
     from pytest_canary.errors import SourceUnavailable as SourceUnavailable
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from pytest_canary.ports import Probes as Probes
     from pytest_canary.ports import Prompt as Prompt
     from pytest_canary.ports import Readiness as Readiness
+    from pytest_canary.ports import Remembers as Remembers
     from pytest_canary.ports import Replicas as Replicas
     from pytest_canary.ports import Revision as Revision
     from pytest_canary.ports import Role as Role
@@ -90,11 +92,12 @@ else:
     _NAMES = {
         "ports": (
             "Adapter Answer Asked Change Clock Explains Fact Fault Histogram Ledger MetricSource NamesModels Platform "
-            "Probe Probed Probes Prompt Readiness Replicas Revision Role Router Sample Seen Shared Users Weights World"
+            "Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample Seen Shared Users "
+            "Weights World"
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "
-            "Lost Missing ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed "
+            "Lost Missing ModelMismatch NoData NotRestored NotStarted PlanError RecordingEnds Silent SmokeFailed "
             "SourceUnavailable SpecError SplitNotSeen UsageError"
         ),
         "identity": "Pinned",

@@ -109,9 +109,16 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "advisory: report a failed gate, never roll back for it")
     config.stash[FOLDERS] = {}
-    from pytest_canary.session import asked
+    if _asks(config):
+        from pytest_canary.session import asked
 
-    asked.check(config)
+        asked.check(config)
+
+
+def _asks(config: pytest.Config) -> bool:
+    """Whether anything was asked of us; a run of other tests loads no more than this file."""
+    options = ("canary_image", "canary_simulate", "canary_inject", "canary_replay")
+    return any(config.getoption(name, None) not in (None, []) for name in options)
 
 
 def folder_of(config: pytest.Config, folder: Path) -> Path | None:
@@ -162,8 +169,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse an image that no rollout can take, before anything runs."""
+    if CONDUCTOR in session.config.stash or not _asks(session.config):
+        return
     from pytest_canary.session import asked
 
     homeless = asked.homeless(session.config)
-    if homeless and CONDUCTOR not in session.config.stash and (session.items or "--canary-replay" in homeless):
+    if session.items or "--canary-replay" in homeless:
         raise pytest.UsageError(homeless)

@@ -25,7 +25,7 @@ PROMISED = {
     "what the fixtures hand to a test": "BaselineView CanaryView RolloutView Side StageView Warmed Plan Stage",
     "what the event hooks are told": "By Counted Cut Drained End Outcome Pinned Row Status Verdict",
     "what an adapter implements": (
-        "Adapter Clock Explains Ledger MetricSource NamesModels Platform Probe Probes Router Users World"
+        "Adapter Clock Explains Ledger MetricSource NamesModels Platform Probe Probes Remembers Router Users World"
     ),
     "what an adapter is given and gives": (
         "Answer Asked Change Fact Fault Histogram Probed Prompt Readiness Replicas Revision Role Sample Seen Shared "
@@ -33,8 +33,8 @@ PROMISED = {
     ),
     "what can go wrong": (
         "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError Lost Missing "
-        "ModelMismatch NoData NotRestored NotStarted PlanError Silent SmokeFailed SourceUnavailable SpecError "
-        "SplitNotSeen UsageError"
+        "ModelMismatch NoData NotRestored NotStarted PlanError RecordingEnds Silent SmokeFailed SourceUnavailable "
+        "SpecError SplitNotSeen UsageError"
     ),
     "fakes to test gates and adapters with": (
         "MemoryLedger MemoryMetrics MemoryPlatform MemoryProbe MemoryRouter MemoryUsers MemoryWorld "

@@ -29,6 +29,11 @@ ROOMS: dict[str, set[str]] = {
     "play": {"verdict", "plan", "gates", "stats", "ports", "errors"},
     "calibration": {"play", "calibrated", "verdict", "plan", "gates", "stats", "ports", "errors"},
     "scenario": {"recording", "plan", "spec", "simulation", "errors"},
+    "standin": {"scenario", "recording", "plan", "spec", "ports", "errors"},
+    "power": {
+        *("standin", "scenario", "simulation", "rollout", "world", "steps", "verdict", "outcome", "plan", "spec"),
+        *("gates", "ports", "errors"),
+    },
     "steps": {"plan", "identity", "ports", "errors"},
     "recording": {"plan", "ports", "errors"},
     "outcome": {"steps", "verdict", "identity", "ports", "errors"},
@@ -44,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "session": {
         "scenario",
         "replay",
+        "standin",
         "rollout",
         "guard",
         "report",
@@ -63,6 +69,7 @@ ROOMS: dict[str, set[str]] = {
     "command": {
         *("guard", "world", "report", "outcome", "verdict", "steps", "plan", "results", "spec", "gates"),
         *("calibration", "calibrated", "play", "recording", "ports", "errors"),
+        *("power", "standin", "scenario"),
     },
     "adapters": {"simulation", "prompts", "identity", "ports", "errors"},
     "demo": set(),
@@ -73,7 +80,7 @@ FOREIGN: dict[str, set[str]] = {
     "pytest": {"plugin", "hookspecs", "session", "command", "testing"},
     "yaml": {"spec"},
     "pydantic": {"spec", "adapters", "world", "plan"},
-    "numpy": {"stats", "gates", "verdict", "play", "calibration", "adapters", "simulation"},
+    "numpy": {"stats", "gates", "verdict", "play", "calibration", "adapters", "simulation", "power"},
     "tenacity": {"steps", "adapters"},
     "httpx": {"adapters"},
     "kubernetes": {"adapters"},

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_canary.command.advice import advise
 from pytest_canary.command.marks import Declared, asking_for_stage, declared_in
 from pytest_canary.command.place import Place
 from pytest_canary.command.say import say
@@ -33,7 +34,8 @@ BAR = 30
 
 def options(command: argparse.ArgumentParser) -> None:
     """What may be typed."""
-    command.add_argument("--rollouts", metavar="N", type=_number, default=1000, help="rollouts of each build (1000)")
+    command.add_argument("--rollouts", metavar="N", type=_number, default=1000, help="rollouts of a good build (1000)")
+    command.add_argument("--each", metavar="N", type=_number, help="of each worse build (a fifth of that)")
     command.add_argument("--seed", metavar="N", type=int, default=1, help="of the first; the others count on (1)")
     command.add_argument("--gate", metavar="NAME", action="append", default=[], help="only this gate's regressions")
     command.add_argument(
@@ -69,15 +71,13 @@ def _sizes(text: str) -> tuple[float, ...]:
 
 def power(place: Place, given: argparse.Namespace) -> int:
     """Play the rollout many times and print what its gates do; changes nothing."""
-    setting, unread = setting_of(place, given.rollouts, given.seed)
+    setting, unread = setting_of(place, given.rollouts, given.seed, given.each)
     gates = [gate.name for gate in setting.plan.gates if not gate.metric.probed]
     if not gates:
         raise UsageError(f"{place.spec.where('gates')}: no gate is declared that could be played")
     required = parse(given.require, gates)
     if given.catch or given.within:
-        from pytest_canary.command.advice import advise
-
-        return advise(place, setting, given)
+        return advise(setting, given, Bar(time.monotonic()))
     chosen = _chosen(given.gate, gates)
     cells = list(dict.fromkeys([Cell(), *(Cell(gate, size) for gate in chosen for size in given.sizes)]))
     cells += [one.cell for one in required if one.cell not in cells]
@@ -91,9 +91,8 @@ def power(place: Place, given: argparse.Namespace) -> int:
     _leave(place, given, setting, list(lines.values()), judged)
     if not quiet:
         _say_all(setting, list(lines.values()), judged, time.monotonic() - began)
-    good = lines[Cell()]
-    hopeless = not any(not who for who, _ in good.blamed) and good.minutes_median is None
-    return Exit.ROLLED_BACK if hopeless or not all(one.holds for one in judged) else Exit.PROMOTED
+    holds = all(one.holds for one in judged) and lines[Cell()].minutes_median is not None
+    return Exit.PROMOTED if holds else Exit.ROLLED_BACK
 
 
 def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
@@ -103,7 +102,7 @@ def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
     return list(asked or gates)
 
 
-def setting_of(place: Place, rollouts: int, seed: int) -> tuple[Setting, list[str]]:
+def setting_of(place: Place, rollouts: int, seed: int, each: int | None = None) -> tuple[Setting, list[str]]:
     """What is played: the plan as pytest would make it, its scene and its prelude; and gates that are not."""
     spec = place.spec
     declared = declared_in(spec.folder)
@@ -114,7 +113,7 @@ def setting_of(place: Place, rollouts: int, seed: int) -> tuple[Setting, list[st
     checks = [one.where for one in declared if one.kind == "check"]
     lines = list(unplayed(plan, checks, asking_for_stage(spec.folder), rebuilds=spec.rebuilds))
     lines += [f"{one.where}: a gate that is not written out in plain values" for one in declared if not one.written]
-    return Setting(plan, scenario.scene, prelude, seed, rollouts), lines
+    return Setting(plan, scenario.scene, prelude, seed, rollouts, each or max(rollouts // 5, 1)), lines
 
 
 def plan_of(spec: Spec, declared: Sequence[Declared]) -> Plan:
@@ -144,7 +143,10 @@ class Bar:
 def _said_before(place: Place, setting: Setting, unread: Sequence[str]) -> None:
     plan, traffic = setting.plan, setting.scene.traffic
     ladder = ", ".join(f"{stage} for {stage.hold_seconds:g} s" for stage in plan.stages)
-    say(f"{place}: {setting.rollouts:,} rollouts of each build, {traffic.rate:g} requests/s, poll {plan.poll_seconds:g} s")
+    say(
+        f"{place}: {setting.rollouts:,} rollouts of a good build, {setting.each:,} of each worse one; "
+        f"{traffic.rate:g} requests/s, poll {plan.poll_seconds:g} s"
+    )
     say(f"stages {ladder}")
     for line in unread:
         say(f"not played: {line}")
@@ -166,8 +168,10 @@ def _say_all(setting: Setting, lines: Sequence[Line], judged: Sequence[Judged], 
         say(f"{'ok     ' if one.holds else 'FAILED '} {one.says}")
     whole = sum(line.rollouts for line in lines)
     say("")
-    say(f"{whole:,} rollouts in {seconds:.0f} s, seeds {setting.seed} to {setting.seed + setting.rollouts - 1}; "
-        f"one of them, with all that was said: pytest {os.path.relpath(setting.plan.folder)} --canary-simulate={setting.seed}")
+    say(
+        f"{whole:,} rollouts in {seconds:.0f} s, seeds from {setting.seed} on; one of them, with all that was said: "
+        f"pytest {os.path.relpath(setting.plan.folder)} --canary-simulate={setting.seed}"
+    )
 
 
 def _why_never(good: Line) -> str:
@@ -203,6 +207,7 @@ def _data(place: Place, setting: Setting, lines: Sequence[Line], judged: Sequenc
         "service": plan.service,
         "target": plan.target,
         "rollouts": setting.rollouts,
+        "each": setting.each,
         "seed": setting.seed,
         "requests_per_second": setting.scene.traffic.rate,
         "stages": [str(stage) for stage in plan.stages],

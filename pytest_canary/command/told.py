@@ -64,7 +64,7 @@ def _notes(one: Found) -> Iterator[str]:
             f"{gate.name}: no level keeps its false rollbacks rare; write a larger `ratio`, give the first stage more "
             "replicas, or `action: alert`"
         )
-    if noise is not None and gate.limits.ratio is not None and gate.limits.ratio <= noise.floor:
+    if noise is not None and not one.enough and gate.limits.ratio is not None and gate.limits.ratio <= noise.floor:
         yield (
             f"{gate.name}: replicas of the stable build differ by {noise.floor:.3g}x by themselves, and the gate is "
             f"{gate.limits.ratio:g}x; write `ratio: {noise.smallest:g}`"

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.limit import LimitEvidence
-from pytest_canary.stats.rate import odds_above, upper_bound
+from pytest_canary.stats.rate import odds_above_each, upper_bound
 from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 
@@ -23,9 +23,7 @@ class Frozen(Rows):
     AXES = axes(there=0, _phi=0)
     PARTS = ("_evidence",)
 
-    def __init__(
-        self, limits: Sequence[ArrayLike], alpha: float, batch: int = 1, *, phi: ArrayLike = 1.0
-    ) -> None:
+    def __init__(self, limits: Sequence[ArrayLike], alpha: float, batch: int = 1, *, phi: ArrayLike = 1.0) -> None:
         self._phi = np.maximum(column(phi, batch), 1.0)
         self.limits = [column(limit, batch) for limit in limits]
         self.alpha, self._batch = alpha, batch
@@ -60,11 +58,12 @@ class Frozen(Rows):
     def odds(self, requests: Array, events: Sequence[Array], rows: Index | None = None) -> Array:
         """P(above a limit | this stage's counts), of the limit where that is most likely; in ``rows``, 0 elsewhere."""
         found = np.zeros(self._batch)
-        for row in np.arange(self._batch) if rows is None else rows:
-            if self.there[row] and requests[row] > 0:
-                pairs, phi = zip(events, self.limits, strict=True), self._phi[row]
-                each = (odds_above(float(requests[row] / phi), float(k[row] / phi), float(at[row])) for k, at in pairs)
-                found[row] = max(each)
+        asked = np.arange(self._batch) if rows is None else rows
+        asked = asked[self.there[asked] & (requests[asked] > 0)]
+        phi = self._phi[asked]
+        for k, at in zip(events, self.limits, strict=True) if asked.size else ():
+            odds = odds_above_each(requests[asked] / phi, k[asked] / phi, at[asked])
+            found[asked] = np.maximum(found[asked], odds)
         return found
 
     @property

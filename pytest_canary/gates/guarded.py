@@ -91,18 +91,22 @@ class GuardedEvidence(Rows):
                 self._process.close_window(due)
                 self._began = np.where(due, ended, self._began)
             afresh = self._polls % _LOOK_EVERY == 0
-            self._settle(np.flatnonzero(afresh if where is None else afresh & where))
+            self._settle(np.flatnonzero(afresh if where is None else afresh & where), where)
         self._process.update(*strata)
         self._guard.add(sum(_array(c.base_requests) for c in strata), sum(_array(c.base_events) for c in strata), where)
 
-    def _settle(self, afresh: Index) -> None:
-        """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts."""
+    def _settle(self, afresh: Index, where: Flags | None = None) -> None:
+        """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts.
+
+        Nothing changes elsewhere than ``where``: those rollouts have not been looked at.
+        """
         if self._care.levels.bursts is Bursts.IGNORE:
             return
         if afresh.size:
             self._clumped = self._clumped.copy()
             self._clumped[afresh] = self._guard.clumped_at(afresh) | (self._care.levels.bursts is Bursts.GUARD)
-        self._known = self._guard.known
+        known = self._guard.known
+        self._known = known if where is None else np.where(where, known, self._known)
         limited = np.where(self._clumped, _WORTH, np.where(self._known, np.inf, _POLL_WORTH))
         self._process.log_cap = limited if self._guarded.all() else np.where(self._guarded, limited, np.inf)
 

@@ -152,9 +152,10 @@ class RelativeMean(Rows):
 
     def _grounds(self, evidence: MeanEvidence | BatchEvidence, canary: Side, baseline: Side) -> tuple[Flags, Flags]:
         """Whether it is plainly broken, and whether evidence and odds (or the estimate) speak against it."""
-        log_e = evidence.log_e
-        harmful = np.asarray(log_e >= -log(self._alpha))
-        broken = self._lane.fires(log_e) if self._lane else np.zeros(self._batch, dtype=bool)
+        harmful = evidence.reaches(-log(self._alpha))
+        broken = self._lane.broken if self._lane else np.zeros(self._batch, dtype=bool)
+        if self._lane and broken.any():
+            broken = self._lane.fires(evidence.log_e)
         if not harmful.any():
             return broken, harmful
         over = self._over(canary, baseline) if self._gate.decide is Decide.ESTIMATE else None

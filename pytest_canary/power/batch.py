@@ -23,8 +23,10 @@ from pytest_canary.verdict.frame import Array, Flags, Frame, Index
 from pytest_canary.verdict.panel import Panel, Poll
 
 ALONE: Mapping[Role, float] = {Role.BASELINE: 1.0}
-ENDED_SHARE = 0.25
-"""Rollouts that have ended leave the batch once they are so many of it."""
+LEFT = 0.7
+"""Once so few of a batch are left, those that have ended leave it ..."""
+STRAGGLE, MANY = 0.05, 100
+"""... and once so few of so many are still held at a stage, the others do not wait for them."""
 
 
 def played_gates(plan: Plan) -> tuple[Gate, ...]:
@@ -37,10 +39,10 @@ def play(plan: Plan, scene: Scene, seeds: Sequence[int], prelude: Prelude) -> En
     tape = Tape(scene, seeds, prelude, plan.control)
     gates, ended = played_gates(plan), Ended.none(len(seeds))
     captured, polls, why = _captured(plan, tape)
-    good = np.array([not text for text in why], dtype=bool)
-    kinds = Panel.kinds(gates, len(plan.stages), captured) if good.any() else []
-    for kind in dict.fromkeys(kind for kind, fine in zip(kinds, good, strict=True) if fine):
-        rows = np.flatnonzero([fine and own == kind for own, fine in zip(kinds, good, strict=True)])
+    good = np.flatnonzero([not text for text in why])
+    kinds = Panel.kinds(gates, len(plan.stages), captured.keep(good))
+    for kind in dict.fromkeys(kinds):
+        rows = good[[own == kind for own in kinds]]
         panel = Panel(gates, len(plan.stages), rows.size)
         wrong = panel.capture(captured.keep(rows), [(poll.keep(rows), _of(where, rows)) for poll, where in polls])
         panel.forget_polls()
@@ -50,10 +52,11 @@ def play(plan: Plan, scene: Scene, seeds: Sequence[int], prelude: Prelude) -> En
         if fine.size < rows.size:
             panel.keep(fine)
         if fine.size:
-            _Stages(plan, tape, panel, rows[fine], ended).walk()
-    return Ended(
-        ended.how, ended.gate, ended.stage, ended.exposed, ended.seconds, ended.looks, tuple(why)
-    )
+            first, began = tape.users(Role.CANARY).copy(), tape.now.copy()
+            groups = [_Stages(plan, tape, panel, rows[fine], ended, first, began)]
+            while groups:
+                groups += groups.pop().walk()
+    return Ended(ended.how, ended.gate, ended.stage, ended.exposed, ended.seconds, ended.looks, tuple(why))
 
 
 def _of(where: Flags | None, rows: Index) -> Flags | None:
@@ -69,21 +72,22 @@ def _captured(plan: Plan, tape: Tape) -> tuple[Frame, list[Poll], list[str]]:
     waits = np.ones(tape.size, dtype=bool)
     tape.poll(ALONE, waits)
     first = last = tape.counted([Role.BASELINE], everybody)[Role.BASELINE]
-    start, polls, why = tape.now.copy(), list[Poll](), [""] * tape.size
+    start, polls, why, counted = tape.now.copy(), list[Poll](), [""] * tape.size, first
     while waits.any():
         left = start + plan.baseline_seconds - tape.now
         tape.sleep(np.minimum(plan.poll_seconds, np.maximum(left, PACE_SECONDS)), waits)
         tape.poll(ALONE, waits)
         now = tape.counted([Role.BASELINE], everybody)[Role.BASELINE]
-        step, counted = now.since(last), now.since(first)
+        step, so_far = now.since(last), now.since(first)
         assert step is not None
-        assert counted is not None
+        assert so_far is not None
+        counted = so_far
         polls.append((step, waits.copy()))
         last = now
         seconds, requests = tape.now - start, counted.of_users
         enough = (seconds >= plan.baseline_seconds) & (requests >= plan.baseline_requests)
         late = ~enough & (seconds >= longest(plan.baseline_seconds))
-        for row in np.flatnonzero(waits & late):
+        for row in np.flatnonzero(waits & late).tolist():
             why[row] = f"the stable build had {requests[row]:.0f} requests in {seconds[row]:.0f} s"
         waits &= ~(enough | late)
     for row in range(tape.size):
@@ -95,26 +99,36 @@ def _captured(plan: Plan, tape: Tape) -> tuple[Frame, list[Poll], list[str]]:
 
 
 class _Stages:
-    """The rollouts ``rows`` of a tape, at one stage after the other."""
+    """The rollouts ``rows`` of a tape, at one stage after the other, from the one with the index ``at`` on."""
 
-    def __init__(self, plan: Plan, tape: Tape, panel: Panel, rows: Index, ended: Ended) -> None:
+    def __init__(
+        self, plan: Plan, tape: Tape, panel: Panel, rows: Index, ended: Ended, first: Array, began: Array, at: int = 0
+    ) -> None:
         self._plan, self._tape, self._panel, self._ended = plan, tape, panel, ended
         self._ids = rows
         """Which rollout each row of the panel is."""
         self._roles = [Role.BASELINE, *([Role.CONTROL] if plan.control else []), Role.CANARY]
-        self._first = tape.users(Role.CANARY).copy()
-        self._began = tape.now.copy()
+        self._first, self._began, self._at = first, began, at
+        """What canaries had answered, and when that was, before their first share."""
+        self._ahead: list[_Stages] = []
         self._places = {gate.name: index for index, gate in enumerate(plan.gates)}
 
-    def walk(self) -> None:
-        """Through all stages, until every rollout has ended."""
-        for stage in self._plan.stages:
+    def walk(self) -> list[_Stages]:
+        """Through all stages, until every rollout has ended or gone ahead of the others; returns those that have."""
+        for stage in self._plan.stages[self._at :]:
             advanced = self._stage(stage)
             if not advanced.size:
-                return
+                return self._ahead
             self._panel.keep(advanced)
             self._ids = self._ids[advanced]
         self._end(np.arange(self._ids.size), How.PROMOTED, len(self._plan.stages) - 1)
+        return self._ahead
+
+    def go_ahead(self, rows: Index, stage: Stage) -> None:
+        """These rows of the panel do not wait for those that are still held at ``stage``."""
+        panel = self._panel.apart(rows)
+        shared = (self._ended, self._first, self._began)
+        self._ahead.append(_Stages(self._plan, self._tape, panel, self._ids[rows], *shared, stage.index + 1))
 
     def _stage(self, stage: Stage) -> Index:
         """Give the canary the share of ``stage`` and hold; the rows of the panel that go on."""
@@ -162,7 +176,7 @@ class _Hold:
     @property
     def _waits(self) -> Flags:
         """Whether the split has not been seen yet."""
-        return np.isnan(self._held)
+        return np.asarray(np.isnan(self._held))
 
     def step(self) -> None:
         """One look at every row that goes on; those that look for the split look more often."""
@@ -222,11 +236,21 @@ class _Hold:
         self.advanced, self.goes_on = self.advanced | advanced, self.goes_on & ~advanced
 
     def _leave(self) -> None:
-        """Let those go that have ended, once they are many: what is left costs less."""
-        stays = self.goes_on | self.advanced
-        if stays.sum() > (1 - ENDED_SHARE) * stays.size or not stays.any():
-            return
-        rows = np.flatnonzero(stays)
+        """Let those go that have ended, once they are many; and those that go on, once hardly any other is left."""
+        if self.goes_on.sum() <= STRAGGLE * self.goes_on.size and self.goes_on.size >= MANY and self.goes_on.any():
+            self._go_ahead()
+            self._keep(np.flatnonzero(self.goes_on))
+        elif (self.goes_on | self.advanced).sum() <= LEFT * self.goes_on.size and self.goes_on.any():
+            self._keep(np.flatnonzero(self.goes_on | self.advanced))
+
+    def _go_ahead(self) -> None:
+        rows = np.flatnonzero(self.advanced)
+        if rows.size and self._stage.index + 1 < len(self._all._plan.stages):
+            self._all.go_ahead(rows, self._stage)
+        elif rows.size:
+            self._all._end(rows, How.PROMOTED, self._stage.index)
+
+    def _keep(self, rows: Index) -> None:
         self._all._panel.keep(rows)
         self._all._ids = self._all._ids[rows]
         self._before = {role: before[rows] for role, before in self._before.items()}

@@ -15,8 +15,8 @@ from pytest_canary.power.prelude import Prelude
 from pytest_canary.simulation.injection import Injection
 from pytest_canary.simulation.scene import Scene
 
-BATCH = 125
-"""Rollouts that are played together: their state fits into a processor's cache."""
+LEAST, BATCH = 100, 500
+"""Rollouts that are played together: what each poll costs whatever their number is shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,13 @@ class Setting:
     prelude: Prelude
     seed: int
     rollouts: int
+    """Of a good build."""
+    each: int
+    """Of each regression."""
+
+    def number(self, cell: Cell) -> int:
+        """Rollouts of ``cell``."""
+        return self.each if cell.gate else self.rollouts
 
     def of(self, cell: Cell) -> Scene:
         """The scene with what is wrong in ``cell``."""
@@ -76,9 +83,9 @@ def played(
     setting: Setting, cells: Sequence[Cell], progress: Progress, workers: int | None = None
 ) -> dict[Cell, Ended]:
     """Play every cell, one process per core; each rollout of a cell has a seed of its own, from ``seed`` on."""
-    tasks = [(cell, seeds) for cell in cells for seeds in _batches(setting)]
+    tasks = [(cell, seeds) for cell in cells for seeds in _batches(setting, cell, workers or os.cpu_count() or 1)]
     many = min(workers or os.cpu_count() or 1, len(tasks))
-    results, done, whole = Results(), 0, setting.rollouts * len(cells)
+    results, done, whole = Results(), 0, sum(map(setting.number, cells))
     for cell, part in _each(setting, tasks, many):
         results.add(cell, part)
         done += part.size
@@ -86,17 +93,19 @@ def played(
     return {cell: results.ended[cell] for cell in cells}
 
 
-def _batches(setting: Setting) -> Iterator[range]:
-    first, last = setting.seed, setting.seed + setting.rollouts
-    for begin in range(first, last, BATCH):
-        yield range(begin, min(begin + BATCH, last))
+def _batches(setting: Setting, cell: Cell, workers: int) -> Iterator[range]:
+    number = setting.number(cell)
+    first, last = setting.seed, setting.seed + number
+    size = min(BATCH, max(-(-number // workers), LEAST)) if not cell.gate else BATCH
+    for begin in range(first, last, size):
+        yield range(begin, min(begin + size, last))
 
 
 _Task = tuple[Cell, range]
 
 
 def _each(setting: Setting, tasks: Sequence[_Task], workers: int) -> Iterator[tuple[Cell, Ended]]:
-    """The results as they come, in whatever order."""
+    """The results as they come, in whatever order: together they are the same."""
     if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
         _take(setting)
         for cell, seeds in tasks:

@@ -54,14 +54,14 @@ def _chart(gate: str, own: Sequence[Line], good: Line | None, x: float, y: float
     band += [f"{across(one.size):.1f},{up(one.high):.1f}" for one in reversed(lines)]
     return "\n".join([
         f'<text x="{x + LEFT:.0f}" y="{y + 22:.0f}" font-size="13" fill="#222">{escape(gate)}</text>',
-        *_axes(x, y, up),
+        *_axes(x, up),
         f'<polygon points="{" ".join(band)}" fill="#2a6f97" opacity="0.15"/>',
         f'<polyline points="{line}" fill="none" stroke="#2a6f97" stroke-width="2"/>',
         *(_point(one, across(one.size), up(one.stopped), y) for one in lines),
     ])  # fmt: skip
 
 
-def _axes(x: float, y: float, up: object) -> Iterator[str]:
+def _axes(x: float, up: object) -> Iterator[str]:
     assert callable(up)
     for share in (0.0, 0.5, 0.9, 1.0):
         at = up(share)
@@ -71,10 +71,11 @@ def _axes(x: float, y: float, up: object) -> Iterator[str]:
 
 
 def _point(line: Line, x: float, y: float, top: float) -> str:
-    users = f'<title>{escape(str(line))}: {100 * line.stopped:.1f} % stopped, {line.exposed_median:,.0f} users</title>'
+    users = f"<title>{escape(str(line))}: {100 * line.stopped:.1f} % stopped, {line.exposed_median:,.0f} users</title>"
     told = f"{line.exposed_median:,.0f}" if line.gate else ""
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#2a6f97">{users}</circle>'
         f'<text x="{x:.1f}" y="{top + HIGH - BOTTOM + 14:.0f}" text-anchor="middle" fill="#555">{line.size:g}</text>'
-        f'<text x="{x:.1f}" y="{top + HIGH - BOTTOM + 27:.0f}" text-anchor="middle" fill="#999" font-size="9">{told}</text>'
+        f'<text x="{x:.1f}" y="{top + HIGH - BOTTOM + 27:.0f}" text-anchor="middle" fill="#999" font-size="9">'
+        f"{told}</text>"
     )

@@ -97,7 +97,9 @@ def prelude_of(spec: Spec, plan: Plan, scenario: Scenario, shared: Shared) -> Pr
     ears = _Ears(world.source, clock, memory.state)
     memory.counters.append(ears.count)
     book = Unrecorded(shared.state / "power.jsonl")
-    rollout = Rollout(plan, replace(world, source=ears), ledger(), book, Judge((), len(plan.stages)), _Nobody(), "power")
+    rollout = Rollout(
+        plan, replace(world, source=ears), ledger(), book, Judge((), len(plan.stages)), _Nobody(), "power"
+    )
     rollout.open(again=True)
     rollout.deploy()
     rollout.smoke()
@@ -115,5 +117,3 @@ def prelude_of(spec: Spec, plan: Plan, scenario: Scenario, shared: Shared) -> Pr
 def shared_of(spec: Spec, state: Any) -> Shared:
     """What the adapters of the simulated target are given."""
     return Shared(spec.service, worlds.clock_of(spec), state, spec.folder, "power")
-
-

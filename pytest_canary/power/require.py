@@ -1,4 +1,4 @@
-"""What is required of gates: ``false_rollback<=1%``, ``caught(error_rate x2)>=90%``, ``exposed(error_rate x2)<=600``."""
+"""What is required of gates: ``false_rollback<=1%``, ``caught(error_rate x2)>=90%``, ``minutes<=40``."""
 
 from __future__ import annotations
 

@@ -75,10 +75,12 @@ def _short(text: str) -> str:
     return text if len(text) < 200 else f"{text[:200]}..."
 
 
-def _blamed(ended: Ended, stopped: np.ndarray[tuple[int], np.dtype[np.bool_]], names: Sequence[str], number: int) -> (
-    tuple[tuple[str, float], ...]
-):
-    found = Counter(_who(int(how), int(gate), names) for how, gate in zip(ended.how[stopped], ended.gate[stopped], strict=True))
+def _blamed(
+    ended: Ended, stopped: np.ndarray[tuple[int], np.dtype[np.bool_]], names: Sequence[str], number: int
+) -> tuple[tuple[str, float], ...]:
+    found = Counter(
+        _who(int(how), int(gate), names) for how, gate in zip(ended.how[stopped], ended.gate[stopped], strict=True)
+    )
     return tuple((who, many / number) for who, many in found.most_common())
 
 

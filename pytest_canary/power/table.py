@@ -18,7 +18,10 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
     groups = by_gate(lines)
     if not groups:
         return
-    yield f"{'regression':<32} {'stopped':>8}  {'':{BAR}}  {'stage':>5} {'users, median':>14} {'p90':>8} {'minutes':>8} {'p90':>6}"
+    yield (
+        f"{'regression':<32} {'stopped':>8}  {'':{BAR}}  {'stage':>5} {'users, median':>14} {'p90':>8} "
+        f"{'minutes':>8} {'p90':>6}"
+    )
     for own in groups.values():
         for line in own:
             yield _row(line)
@@ -32,7 +35,10 @@ def _good(line: Line) -> Iterator[str]:
     for who, share in line.blamed:
         yield f"  by {who}: {_percent(share)}"
     if line.minutes_median is not None:
-        yield f"  promoted after {_minutes(line.minutes_median)} min (median; nine in ten within {_minutes(line.minutes_p90)} min)"
+        yield (
+            f"  promoted after {_minutes(line.minutes_median)} min (median; nine in ten within "
+            f"{_minutes(line.minutes_p90)} min)"
+        )
     for why, many in line.refused:
         yield f"  not started, {many} of {line.rollouts}: {why}"
 
@@ -40,7 +46,7 @@ def _good(line: Line) -> Iterator[str]:
 def _row(line: Line) -> str:
     bar = "#" * round(BAR * line.stopped)
     return (
-        f"{str(line):<32} {_percent(line.stopped):>8}  {bar:<{BAR}}  {line.stage:>5} {line.exposed_median:>14,.0f} "
+        f"{line!s:<32} {_percent(line.stopped):>8}  {bar:<{BAR}}  {line.stage:>5} {line.exposed_median:>14,.0f} "
         f"{line.exposed_p90:>8,.0f} {_minutes(line.minutes_median):>8} {_minutes(line.minutes_p90):>6}"
     )
 

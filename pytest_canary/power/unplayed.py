@@ -28,7 +28,5 @@ def one_by_one(gates: Sequence[Gate]) -> list[str]:
     """Gates that are played, but rollout by rollout: slower than the others."""
     slow = (Decide.WINDOW,)
     return [
-        gate.name
-        for gate in gates
-        if gate.decide in slow or gate.metric.kind is Kind.GAUGE or "shift" in gate.kinds()
+        gate.name for gate in gates if gate.decide in slow or gate.metric.kind is Kind.GAUGE or "shift" in gate.kinds()
     ]

@@ -94,10 +94,11 @@ class Part:
                 counts = [number(count) for count in changed]
             else:
                 counts = counts or [0.0] * (len(edges) + 1)
+                most = len(counts)
                 for index, count in changed.items():
                     place = int(index)
-                    if not 0 <= place < len(counts):
-                        raise ValueError(f"bucket {index} of {name}, expected 0 to {len(counts) - 1}")
+                    if not 0 <= place < most:
+                        raise ValueError(f"bucket {index} of {name}, expected 0 to {most - 1}")
                     counts[place] = count if type(count) in (int, float) else number(count)
         counts = [0.0] * (len(edges) + 1) if counts is None else counts
         self._buckets[name] = counts

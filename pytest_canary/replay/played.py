@@ -47,8 +47,8 @@ class Played:
     def same(self) -> bool:
         """Whether what would happen now is what happened, at the same poll; as far as the recording tells."""
         then = self.then
-        if self.now is Now.NOT_DECIDED:
-            return not then.end if not self.cut_by_others else not then.blamed
+        if self.now is Now.NOT_DECIDED:  # what else ended it, such as a person or a smoke test, is no gate's doing
+            return then.end != Now.PROMOTED if then.cut_at is None else self.cut_by_others and not then.blamed
         if self.now is Now.ROLLED_BACK:
             return then.cut_at is not None and (self.looks, self.stage) == (then.looks, then.stage)
         return then.end == self.now

@@ -18,7 +18,6 @@ from pytest_canary.session.collection import Home, Phase, RolloutFile, declared_
 from pytest_canary.standin import MADE_UP
 
 
-
 class Roster:
     """Homes by folder, plans by folder, and the home of every item of ours."""
 

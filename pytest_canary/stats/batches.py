@@ -165,6 +165,12 @@ class BatchEvidence(Rows):
         """Log evidence of "higher at all", one per rollout."""
         return logsumexp(self._weights + self._log_copies(), axis=0)
 
+    def reaches(self, log_threshold: float) -> Where:
+        """Where it is at least so much."""
+        if not self.speaks.any():
+            return np.zeros(self._batch, dtype=bool)
+        return np.asarray(self.log_e >= log_threshold)
+
     @property
     def speaks(self) -> Where:
         """Whether there are batches enough for any word."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.normal import below, log_below
 from pytest_canary.stats.ratio import FIRST, start_weights
-from pytest_canary.stats.rows import Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
 
 BURN_IN = 50
 """Requests that each side must have before the normal approximation speaks."""
@@ -78,6 +78,13 @@ def one_sided_mixture(total: Array, variance: Array, scale: Array) -> Array:
     )
 
 
+def mixture_at_most(total: Array, variance: Array, scale: Array) -> Array:
+    """What :func:`one_sided_mixture` is at most, without the normal distribution: half of it for a sum below 0."""
+    spread = variance + scale
+    gained = np.where(total > 0, np.log(2) + total**2 / (2 * spread), 0.0)
+    return np.asarray(0.5 * np.log(scale / spread) + gained)
+
+
 class MeanEvidence(Rows):
     """Is the canary's mean higher than the baseline's, at any look; where higher is better, hand in the sides swapped.
 
@@ -131,6 +138,17 @@ class MeanEvidence(Rows):
     def log_e(self) -> Array:
         """Log evidence of "higher at all", one per rollout."""
         return logsumexp(self._weights + self._log_copies(), axis=0)
+
+    def reaches(self, log_threshold: float) -> Flags:
+        """Where it is at least so much; looks closely only where it may be."""
+        most = np.zeros((self._weights.size, self._batch))
+        for index, copy in enumerate(self._copies):
+            variance = copy.variance(*self._variances)
+            seen = (variance > 0) & (self._sides[:, 0].min(axis=0) >= BURN_IN)
+            bound = mixture_at_most(copy.sum, np.where(seen, variance, 1.0), np.where(seen, self._scale, 1.0))
+            most[index] = np.where(seen, bound, 0.0)
+        may = np.asarray(logsumexp(self._weights + most, axis=0) >= log_threshold - 1e-9)
+        return np.asarray(may & (self.log_e >= log_threshold)) if may.any() else may
 
     @property
     def log_proof(self) -> Array:

@@ -34,6 +34,24 @@ def odds_above(requests: float, events: float, limit: float) -> float:
     return float(1.0 - np.interp(limit, rates, below, left=0.0, right=1.0))
 
 
+def odds_above_each(requests: Array, events: Array, limits: Array) -> Array:
+    """:func:`odds_above` of many counts and limits at once, each with requests; one entry each."""
+    n = requests[:, None]
+    k = np.minimum(np.maximum(events, 0.0), requests)[:, None]
+    centre, reach = np.arcsin(np.sqrt(k / n)), 5.0 / np.sqrt(n + 1.0)
+    low, high = np.maximum(centre - reach, 1e-9), np.minimum(centre + reach, np.pi / 2 - 1e-9)
+    angle = low + (high - low) * np.linspace(0.0, 1.0, _POINTS)
+    log_density = 2 * k * np.log(np.sin(angle)) + 2 * (n - k) * np.log(np.cos(angle))
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    below = np.cumsum((density[:, 1:] + density[:, :-1]) / 2, axis=1)
+    below = np.concatenate([np.zeros_like(n), below], axis=1) / below[:, -1:]
+    rates, rows = np.sin(angle) ** 2, np.arange(len(requests))
+    at = np.clip((rates < limits[:, None]).sum(axis=1), 1, _POINTS - 1)
+    left, right = rates[rows, at - 1], rates[rows, at]
+    share = np.clip((limits - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
+    return np.asarray(1.0 - (below[rows, at - 1] + share * (below[rows, at] - below[rows, at - 1])))
+
+
 def odds_of_difference(canary: tuple[float, float], baseline: tuple[float, float], delta: float) -> float:
     """P(canary rate - baseline rate > delta | counts), each side given as (requests, events)."""
     rates, below = _posterior(*canary)

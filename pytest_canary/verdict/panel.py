@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from pytest_canary.gates.finding import Finding
 from pytest_canary.gates.values import Action, Gate
 from pytest_canary.gates.watch import Watch
 from pytest_canary.gates.window import Window
-from pytest_canary.ports import Role
+from pytest_canary.ports import NOTHING, Role
 from pytest_canary.stats.rows import column
 from pytest_canary.verdict.course import STOP, WAIT, Course, Rules, what_next
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index, Layout
@@ -49,6 +50,13 @@ class Panel:
         self.captured, self._frozen = self.captured.keep(rows), self._frozen.keep(rows)
         self._verified = self._verified[rows]
         self._normal, self.batch = (), rows.size
+
+    def apart(self, rows: Index) -> Panel:
+        """A panel of these rollouts alone; this one goes on as it is."""
+        kept = [NOTHING, *(watch.gate for watch in self.watches)]  # frozen, so both may have them
+        other = deepcopy(self, {id(one): one for one in kept})
+        other.keep(rows)
+        return other
 
     # -- what is normal --------------------------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,10 +202,15 @@ def test_wrong_usage_is_one_line(site, words, said):
     assert len(told.strip().splitlines()) == 1
 
 
-def test_the_stable_build_is_recorded_without_a_rollout(site):
-    """Every poll is in the file, replica by replica, and it can be calibrated on."""
+def shipped(site: Site) -> None:
+    """A first run, which leaves a build that serves."""
     ship = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:repeat", "rollouts"]
     subprocess.run([*ship, "--image=gateway:v2"], check=True, cwd=site.root, capture_output=True, timeout=120)
+
+
+def test_the_stable_build_is_recorded_without_a_rollout(site):
+    """Every poll is in the file, replica by replica, and it can be calibrated on."""
+    shipped(site)
     code, said = site.typed("record", "--for", "2m", "--to", "out.jsonl")
     found = [one for one in read(Path("out.jsonl"))[1] if isinstance(one, Recorded)]
 
@@ -212,6 +219,23 @@ def test_the_stable_build_is_recorded_without_a_rollout(site):
     assert len(found) == 25
     assert all(one.poll is Poll.BASELINE and len(one.samples[Role.BASELINE].replicas) == 8 for one in found)
     assert site.typed("record", "--to", "out.jsonl")[0] == 4
+
+
+def test_whoever_has_seen_enough_ends_it_with_ctrl_c(site):
+    """What was counted until then is in the file, and the exit code is that of something done."""
+    shipped(site)
+    site.file.write_text(ROLLOUT.replace("virtual", "system"))
+    words = [sys.executable, "-m", "pytest_canary.command", "record", "rollouts/gateway", "--every", "100ms"]
+    with subprocess.Popen([*words, "--to", "out.jsonl"], cwd=site.root, stdout=subprocess.PIPE, text=True) as running:
+        file, end = site.root / "out.jsonl", time.monotonic() + 60
+        while time.monotonic() < end and (not file.exists() or file.read_text().count("\n") < 6):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        said, _ = running.communicate(timeout=60)
+
+    assert running.returncode == 0, said
+    assert "ended; what was counted until now is in the file" in said
+    assert len([one for one in read(file)[1] if isinstance(one, Recorded)]) >= 3
 
 
 def test_nothing_to_record_is_said(site):

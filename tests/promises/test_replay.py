@@ -205,6 +205,20 @@ def test_a_promotion_that_starts_pods_is_replayed_up_to_the_return_of_the_traffi
     assert "then promoted; now promoted" in run.out
 
 
+def test_what_a_killed_run_has_left_is_replayed_as_far_as_it_goes(shipped):
+    """Killed in the baseline window, at the first stage, at the third, and in the middle of a line."""
+    whole = sorted((shipped.pytester.path / ".pytest_canary").rglob("recordings/*.jsonl"))[0].read_text()
+    folder = shipped.pytester.path / "killed"
+    folder.mkdir()
+    for part in (0.2, 0.35, 0.6, 0.9):
+        (folder / f"{part}.jsonl").write_text(whole[: int(len(whole) * part)])
+    run = shipped.run("--canary-replay=killed", "--canary-replay-expect=same", image=None)
+
+    assert run.exit == 0, run.out
+    assert len(lines(run)) == 4
+    assert all("then no outcome" in line and "now not decided" in line for line in lines(run))
+
+
 def test_a_control_is_replayed_too(project):
     """It has a role of its own in the recording."""
     project.write(replace={"warmup: 0s": "warmup: 0s\ncontrol: true"})
