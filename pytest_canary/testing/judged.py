@@ -59,7 +59,13 @@ def judge(gate: Gate, canary: Counts, baseline: Counts | None, seconds: float) -
     asking.capture(normal)
     share = canary.requests / users if users else 0.0
     asking.start_stage(
-        0, 0.0, share, baseline is not None, seconds, 0, samples_of(both, limits, 0.0, 0.0),
+        0,
+        0.0,
+        share,
+        baseline is not None,
+        seconds,
+        0,
+        samples_of(both, limits, 0.0, 0.0),
         label=f"{share:.0%}",
     )
     step = seconds / POLLS

@@ -45,4 +45,3 @@ class Simulated:
         by = f" at {self.stage} by {', '.join(self.gates) or self.why}" if self.stopped else ""
         why = f": {self.why}" if not self.stopped and not self.promoted else ""
         return f"seed {self.seed}: {self.end}{by}{why}, {self.exposed:,} users exposed, {self.seconds:.0f} s"
-

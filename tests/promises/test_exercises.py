@@ -26,7 +26,9 @@ def test_five_questions_are_asked():
     assert all("$ pytest" in chapter for chapter in chapters)
 
 
-@pytest.mark.parametrize("shown", SHOWN, ids=[re.sub(r"[^\w.%=+-]+", "_", block.split("\n")[0][32:90]) for block in SHOWN])
+@pytest.mark.parametrize(
+    "shown", SHOWN, ids=[re.sub(r"[^\w.%=+-]+", "_", block.split("\n")[0][32:90]) for block in SHOWN]
+)
 def test_a_command_ends_as_the_page_says(pytester, monkeypatch, shown):
     """Stage, gate, end, and how many users met it: what a reader would see."""
     command, *lines = shown.strip().split("\n")
