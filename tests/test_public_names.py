@@ -45,6 +45,10 @@ PROMISED = {
 """Who relies on it -> names.  A name that goes from here breaks somebody's rollout."""
 
 
+FOR_TESTS = "Counts Simulated at_stage counts lognormal simulate simulate_many verdict_of"
+"""Of ``pytest_canary.testing``: a team's unit tests rely on them."""
+
+
 def own_classes(module):
     """Names of the public classes that ``module`` defines."""
     members = inspect.getmembers(module, inspect.isclass)
@@ -66,6 +70,14 @@ def test_exactly_the_promised_names_are_public():
 
     assert sorted(pytest_canary.__all__) == sorted(promised)
     assert len(promised) == len(set(promised))
+
+
+def test_exactly_the_promised_names_help_to_test():
+    """They are imported by test files, so a name that goes breaks somebody's."""
+    from pytest_canary import testing
+
+    assert sorted(testing.__all__) == sorted(FOR_TESTS.split())
+    assert all(getattr(testing, name).__doc__ for name in testing.__all__)
 
 
 @pytest.mark.parametrize("name", pytest_canary.__all__)

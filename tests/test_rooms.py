@@ -71,6 +71,10 @@ ROOMS: dict[str, set[str]] = {
         *("calibration", "calibrated", "play", "recording", "ports", "errors"),
         *("power", "standin", "scenario"),
     },
+    "testing": {
+        *("session", "command", "power", "standin", "scenario", "simulation", "rollout", "world", "outcome", "verdict"),
+        *("plan", "spec", "gates", "ports", "errors"),
+    },
     "adapters": {"simulation", "prompts", "identity", "ports", "errors"},
     "demo": set(),
 }
