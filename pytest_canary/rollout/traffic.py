@@ -40,6 +40,10 @@ STALE_SECONDS = 10.0
 """Besides a poll; after a longer gap between two looks (a run that was stopped) nothing goes on before the next."""
 
 
+TOLD_SECONDS = 30.0
+"""Where time is virtual many polls pass in a blink: what is waited for is told at some of them."""
+
+
 class StageRules(TypedDict):
     """When a stage may end; seconds."""
 
@@ -74,7 +78,7 @@ class Traffic:
         self._stage_began: Mapping[Role, Sample] = {}
         self._last: dict[Role, Sample] = {}
         self._first_bad: float | None = None
-        self._blind, self._looked_at = "", 0.0
+        self._blind, self._looked_at, self._told_at = "", 0.0, float("-inf")
         self._pulse, self._died = Pulse(world), ""
         self._capacity, self._refuge = Capacity(plan, world, book, build, self._lock), Refuge(world, book)
 
@@ -164,7 +168,9 @@ class Traffic:
                 if decision.step is not Step.WAIT:
                     self._settle(stage, decision, now)
                     return decision
-            self._book.listener.tick(self.line(stage, decision.why))
+            if not clock.virtual or now - self._told_at >= TOLD_SECONDS:
+                self._told_at = now
+                self._book.listener.tick(self.line(stage, decision.why))
             clock.sleep(self._plan.poll_seconds if clock.virtual else min(TICK_SECONDS, self._plan.poll_seconds))
 
     def _settle(self, stage: Stage, decision: Decision, at: float) -> None:
@@ -236,9 +242,11 @@ class Traffic:
         return ""
 
     def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
+        if self._first_bad is not None:
+            return
         sample = samples.get(Role.CANARY)
         since = sample.since(self._first.get(Role.CANARY)) if sample else None
-        if self._first_bad is None and since is not None and since.counters.get("errors", 0) > 0:
+        if since is not None and since.counters.get("errors", 0) > 0:
             self._first_bad = self._world.clock.wall()
 
     def counted(self, role: Role) -> Sample | None:
