@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_canary.gates import sentences as say
-from pytest_canary.gates.evidence import Strata
 from pytest_canary.gates.reading import Reading
 from pytest_canary.gates.side import Places, Side, places
 from pytest_canary.gates.values import Gate, Limits, Metric
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.latency import boundary_at_least, boundary_nearest
 from pytest_canary.stats.ratio import Counts
-from pytest_canary.stats.rows import Index, Rows, axes
+from pytest_canary.stats.rows import Index, Rows, axes, repeated
 
 LEVELS = ((0.5, 0.2), (0.9, 0.2), (0.95, 0.2), (0.99, 0.4))
 """Quantiles whose exceedances are evidence of "slower at all", and how much each counts."""
@@ -133,22 +132,28 @@ class Edges(Rows):
         lows, highs = self._low[:, index].tolist(), self._high[:, index].tolist()
         return tuple(Edge(*each) for each in zip(self._quantiles, lows, highs, strict=True))
 
-    def above(self, side: Side, which: str) -> list[Array] | None:
-        """How many of ``side`` lie above the ``low`` or the ``high`` boundary of each; None if buckets cannot say."""
+    def above(self, side: Side, which: str) -> Array | None:
+        """How many of ``side`` lie above the ``low`` or the ``high`` boundary of each; None if buckets cannot say.
+
+        Shape (quantiles, batch).
+        """
         known = self._bounds.get(which)
         if known is None or known[0] != side.bounds:
             wanted = self._low if which == "low" else self._high
             known = self._bounds[which] = side.bounds, places(side.bounds, wanted)
-        return None if known[1] is None else [side.above(at) for at in known[1]]
+        return None if known[1] is None else side.above(known[1])
 
 
-def beyond(pairs: Sequence[tuple[Side, Side]], edges: Edges) -> list[Strata] | None:
-    """Canary requests over the high and baseline requests over the low boundary of each; None if buckets cannot say."""
-    found: list[list[Counts]] = []
+def beyond(pairs: Sequence[tuple[Side, Side]], edges: Edges) -> list[Counts] | None:
+    """Canary requests over the high and baseline requests over the low boundary of each; None if buckets cannot say.
+
+    One for each of ``pairs``; the boundaries stand one after the other.
+    """
+    found = list[Counts]()
     for canary, baseline in pairs:
         mine, theirs = edges.above(canary, "high"), edges.above(baseline, "low")
         if mine is None or theirs is None:
             return None
-        sides = zip(mine, theirs, strict=True)
-        found.append([Counts(canary.requests, a, baseline.requests, b) for a, b in sides])
-    return [[one[index] for one in found] for index in range(edges.number)]
+        n, m = (repeated(side.requests, edges.number) for side in (canary, baseline))
+        found.append(Counts(n, mine.ravel(), m, theirs.ravel()))
+    return found

@@ -13,7 +13,7 @@ from pytest_canary.gates.values import Levels
 from pytest_canary.stats.burst import WORTH
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import Counts, RatioEvidence, RatioPosterior
-from pytest_canary.stats.rows import Flags, Index, Rows, repeated, stacked, wide
+from pytest_canary.stats.rows import Flags, Index, Rows, column, repeated, stacked, wide
 
 TAIL_SCALE = 0.35
 """Spread of the prior for latency: how far a share of slow requests moves between builds, on the log scale."""
@@ -126,8 +126,6 @@ class TailEvidence(Rows):
     The processes of all quantiles are kept as one whose batch is so many times as wide.
     """
 
-    PARTS = ("_tails", "_proofs")
-
     def __init__(
         self,
         alpha: float,
@@ -144,15 +142,19 @@ class TailEvidence(Rows):
         self._care = Care(levels, phi, stages, batch)
         self._weights = np.log(np.asarray(weights) / sum(weights))[:, None]
         self._worse = GuardedEvidence(self._care.times(len(weights)))
-        self._tails = [self._posterior(stages) for _ in range(tails)]
-        self._proofs: list[RatioEvidence] = []
+        self._number = tails
+        self._tails = self._posterior(stages)
+        self._proofs: RatioEvidence | None = None
 
     def _posterior(self, stages: int) -> RatioPosterior:
-        return RatioPosterior(stages, self._care.batch, self._care.phi, self.levels.first)
+        care = self._care.times(self._number)
+        return RatioPosterior(stages, care.batch, care.phi, self.levels.first)
 
     def keep(self, rows: Index) -> None:
         self._worse.keep(wide(rows, self._care.batch, len(self._weights)))
-        super().keep(rows)
+        self._tails.keep(wide(rows, self._care.batch, self._number))
+        if self._proofs is not None:
+            self._proofs.keep(wide(rows, self._care.batch, self._number))
         phi = self._care.phi
         self._care = self._care.of(rows.size, phi if np.ndim(phi) == 0 else np.asarray(phi)[rows])
 
@@ -167,14 +169,13 @@ class TailEvidence(Rows):
 
     def forget_tails(self, stages: int) -> None:
         """Begin the odds anew: the limit is at another boundary now, and counts at the old one say nothing about it."""
-        self._tails = [self._posterior(stages) for _ in self._tails]
+        self._tails = self._posterior(stages)
 
     def start_stage(self, hold_seconds: float = np.inf) -> None:
         """Begin the copies that start at this stage, and the proof afresh."""
         self._worse.start_stage(hold_seconds)
-        for posterior in self._tails:
-            posterior.start_stage()
-        self._proofs = [proof_of(1.0, self._care) for _ in self._tails]
+        self._tails.start_stage()
+        self._proofs = proof_of(1.0, self._care.times(self._number))
 
     def compare(
         self,
@@ -191,15 +192,32 @@ class TailEvidence(Rows):
         ``proofs`` the same at the limit that this stage must prove, where that is another.  Elsewhere than ``where``
         nothing is to have been counted.
         """
+        wide_tails = self._as_one(tails)
+        self.compare_wide(
+            self._as_one(levels), wide_tails, wide_tails if proofs is None else self._as_one(proofs), at, guard, where
+        )
+
+    def _as_one(self, each: Sequence[Strata]) -> list[Counts]:
+        """Counts at several boundaries as those of one process that is so many times as wide; one per stratum."""
+        batch, strata = self._care.batch, zip(*(_each(one) for one in each), strict=True)
+        return [Counts(*(stacked(parts, batch) for parts in zip(*one, strict=True))) for one in strata]
+
+    def compare_wide(
+        self,
+        levels: Sequence[Counts],
+        tails: Sequence[Counts],
+        proofs: Sequence[Counts],
+        at: ArrayLike,
+        guard: ArrayLike,
+        where: Flags | None,
+    ) -> None:
+        """The same, with the counts of all boundaries one after the other."""
         width, batch = len(self._weights), self._care.batch
-        strata = zip(*(_each(one) for one in levels), strict=True)
-        counts = [Counts(*(stacked(parts, batch) for parts in zip(*one, strict=True))) for one in strata]
-        ended, guarded = (repeated(np.broadcast_to(each, (batch,)), width) for each in (at, guard))
-        self._worse.compare(*counts, at=ended, guard=guarded, where=self._wide(where))
-        for posterior, strata_now in zip(self._tails, tails, strict=True):
-            posterior.update(*_each(strata_now))
-        for proof, strata_now in zip(self._proofs, tails if proofs is None else proofs, strict=True):
-            proof.update(*_each(strata_now))
+        ended, guarded = (repeated(column(each, batch), width) for each in (at, guard))
+        self._worse.compare(*levels, at=ended, guard=guarded > 0, where=self._wide(where))
+        self._tails.update(*tails)
+        if self._proofs is not None:
+            self._proofs.update(*proofs)
 
     @property
     def log_e(self) -> Array:
@@ -216,24 +234,28 @@ class TailEvidence(Rows):
     @property
     def odds(self) -> Array:
         """P(slower than the gate | data), per tail quantile and rollout."""
-        return np.stack([posterior.odds(1.0, TAIL_SCALE) for posterior in self._tails])
+        return self._tails.odds(1.0, TAIL_SCALE).reshape(self._number, -1)
 
     def odds_at(self, rows: Index) -> Array:
         """The same in these rollouts."""
-        return np.stack([posterior.odds_at(rows, 1.0, TAIL_SCALE) for posterior in self._tails])
+        found = self._tails.odds_at(wide(rows, self._care.batch, self._number), 1.0, TAIL_SCALE)
+        return found.reshape(self._number, -1)
 
     def interval(self, tail: int) -> tuple[Array, Array]:
         """How many times as many requests lie beyond the limit of one tail quantile: lowest and highest."""
-        return self._tails[tail].interval()
+        low, high = self._tails.interval()
+        return low.reshape(self._number, -1)[tail], high.reshape(self._number, -1)[tail]
 
     @property
     def log_proofs(self) -> Array:
         """Log evidence of "not slower than the gate" at this stage, per tail quantile and rollout."""
-        return np.stack([proof.log_e for proof in self._proofs])
+        return self.log_proofs_at(np.arange(self._care.batch))
 
     def log_proofs_at(self, rows: Index) -> Array:
         """The same in these rollouts."""
-        return np.stack([proof.log_e_at(rows) for proof in self._proofs])
+        if self._proofs is None:
+            return np.zeros((self._number, rows.size))
+        return self._proofs.log_e_at(wide(rows, self._care.batch, self._number)).reshape(self._number, -1)
 
     def harmful(self) -> Flags:
         """Whether there is evidence of "slower at all" at level alpha: then some quantile has as much by itself."""

@@ -93,7 +93,11 @@ class GuardedEvidence(Rows):
             afresh = self._polls % _LOOK_EVERY == 0
             self._settle(np.flatnonzero(afresh if where is None else afresh & where), where)
         self._process.update(*strata)
-        self._guard.add(sum(_array(c.base_requests) for c in strata), sum(_array(c.base_events) for c in strata), where)
+        if len(strata) == 1:
+            self._guard.add(strata[0].base_requests, strata[0].base_events, where)
+            return
+        requests, events = (sum((_array(one[part]) for one in strata), np.zeros(batch)) for part in (2, 3))
+        self._guard.add(requests, events, where)
 
     def _settle(self, afresh: Index, where: Flags | None = None) -> None:
         """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts.

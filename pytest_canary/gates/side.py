@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ class Side:
     """
 
     __slots__ = (
-        "_beyond", "bounds", "counts", "events", "gauged", "parts", "replicas", "requests", "strata", "there", "total"
+        *("_beyond", "bounds", "counts", "events", "gauged", "parts"),
+        *("replicas", "requests", "strata", "there", "total", "void"),
     )  # fmt: skip
 
     def __init__(
@@ -48,12 +50,16 @@ class Side:
         self.replicas, self.strata, self.parts, self.gauged = replicas, strata, parts, gauged
         self.there: Flags | None = None
         """Of a replica: in which rollouts it has been seen; None means in all."""
+        self.void = False
+        """Whether nobody can have counted anything in it."""
         self._beyond: Array | None = None
 
     @classmethod
     def nothing(cls, batch: int) -> Side:
         """No requests."""
-        return cls(np.zeros(batch))
+        found = cls(np.zeros(batch))
+        found.void = True
+        return found
 
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> Side:
@@ -108,7 +114,7 @@ class Side:
     @property
     def empty(self) -> bool:
         """Whether nobody counted anything in it."""
-        return self.counts is None and not self.requests.any()
+        return self.void or (self.counts is None and not self.requests.any())
 
     def __add__(self, other: Side) -> Side:
         """Both times together; where the buckets differ (the source changed them) the newer ones stand alone."""
@@ -134,7 +140,7 @@ class Side:
             return np.zeros(self.batch)
         if self._beyond is None:
             self._beyond = self.counts.sum(axis=1, keepdims=True) - np.cumsum(self.counts, axis=1)
-        return np.asarray(self._beyond[np.arange(self.batch), places])
+        return np.asarray(self._beyond[_rows(self.batch), places])
 
     @property
     def squares(self) -> Array:
@@ -154,6 +160,11 @@ class Side:
     def moments(self) -> Moments:
         """Number, sum and sum of squares of the values."""
         return Moments(self.requests, self.total, self.squares)
+
+
+@cache
+def _rows(batch: int) -> Places:
+    return np.arange(batch)
 
 
 _SHAPES: dict[tuple[float, ...], tuple[Array, Array]] = {}

@@ -104,9 +104,9 @@ class RelativeTail(Rows):
         """Add one poll of the baseline from before the ramp."""
         slow = self._levels.above(baseline, "low") if self._levels is not None else None
         if self._evidence is not None and slow is not None:
-            self._evidence.normal(baseline.requests, slow, where)
+            self._evidence.normal(baseline.requests, list(slow), where)
             if self._clusters is not None:
-                self._clusters.add(baseline.requests, slow, where)
+                self._clusters.add(baseline.requests, list(slow), where)
 
     def note(self) -> str:
         """What is really judged where the buckets do not have the asked margin; empty where they do."""
@@ -154,7 +154,7 @@ class RelativeTail(Rows):
         self._opinion.start_stage(window.hold_seconds)
         if not window.compared:
             slow = self._edges.above(window.frozen, "low") if self._edges is not None else None
-            tops = [highest(window.frozen.requests, each, self._phi) for each in slow or ()]
+            tops = [highest(window.frozen.requests, each, self._phi) for each in (() if slow is None else slow)]
             known = tops and not np.isnan(tops[0]).all()
             self._frozen = Frozen(tops if known else (), self._alpha, self._batch, phi=self._phi)
 
@@ -182,7 +182,7 @@ class RelativeTail(Rows):
         same, tails = beyond(pairs, self._levels), beyond(pairs, self._edges)
         proofs = tails if self._proof_edges == self._edges else beyond(pairs, self._proof_edges)
         if same is not None and tails is not None and proofs is not None:
-            self._evidence.compare(same, tails, at, proofs, guard=~self._opinion.asked, where=where)
+            self._evidence.compare_wide(same, tails, proofs, at, ~self._opinion.asked, where)
             self._opinion.add(canary, baseline, self._first_slow, at, where)
 
     def _first_slow(self, side: Side) -> Array | None:
@@ -191,7 +191,8 @@ class RelativeTail(Rows):
 
     def _slow(self, canary: Side) -> list[Array] | None:
         """How many of the canary's requests were over each limit; None where nobody can say."""
-        return self._edges.above(canary, "high") if self._edges is not None else None
+        found = self._edges.above(canary, "high") if self._edges is not None else None
+        return None if found is None else list(found)
 
     # -- found, in all rollouts ------------------------------------------------------------------------------------
 

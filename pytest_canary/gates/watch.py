@@ -83,6 +83,8 @@ class Watch:
         self._canary = self._baseline = self._captured = self._nothing
         self._waiting: tuple[Side, Side] = (self._nothing, self._nothing)
         self._settled = np.zeros(batch, dtype=bool)
+        self._ready_at = np.zeros(batch)
+        """When what is counted belongs to the stage."""
 
     def keep(self, rows: Index) -> None:
         """Go on with these rollouts only."""
@@ -90,6 +92,7 @@ class Watch:
         for rule in self._rules.values():
             rule.keep(rows)
         self._inflight, self._settled = self._inflight[rows], self._settled[rows]
+        self._ready_at = self._ready_at[rows]
         self._canary, self._baseline = self._canary.keep(rows), self._baseline.keep(rows)
         self._captured = self._captured.keep(rows)
         self._waiting = (self._waiting[0].keep(rows), self._waiting[1].keep(rows))
@@ -161,6 +164,7 @@ class Watch:
         self._canary = self._baseline = self._nothing
         self._waiting = (self._nothing, self._nothing)
         self._settled = np.zeros(self._batch, dtype=bool)
+        self._ready_at = window.at + self._settling
         for rule in self._rules.values():
             rule.start_stage(window, self.gate.limits_at(window.index))
 
@@ -173,13 +177,15 @@ class Watch:
         time to; at most half the hold is given to that.  What comes late by nature (``lag``) waits for all of it.
         In all rollouts, or ``where`` there was a poll.
         """
-        here = column(since, self._batch) >= self._window.at + self._settling
+        here = column(since, self._batch) >= self._ready_at
         here = here if where is None else here & where
         if not here.any():
             return
         self._settled = self._settled | here
         everywhere = None if here.all() else here
-        mine, theirs = (self._nothing if side is None else side.only(here) for side in (canary, baseline))
+        mine, theirs = (self._nothing if side is None else side for side in (canary, baseline))
+        if everywhere is not None:
+            mine, theirs = mine.only(here), theirs.only(here)
         self._canary, self._baseline = self._canary + mine, self._baseline + theirs
         self._waiting = (self._waiting[0] + mine, self._waiting[1] + theirs)
         for rule in self._rules.values():
@@ -192,11 +198,13 @@ class Watch:
         both = here & (self._waiting[0].requests > 0) & (self._waiting[1].requests > 0)
         if not both.any():
             return
-        sides = (self._waiting[0].only(both), self._waiting[1].only(both))
+        sides, where, left = self._waiting, None, (self._nothing, self._nothing)
+        if not both.all():
+            sides, where = (sides[0].only(both), sides[1].only(both)), both
+            left = (self._waiting[0].only(~both), self._waiting[1].only(~both))
         for rule in self._rules.values():
-            rule.compare(*sides, at, None if both.all() else both)
-        nothing = (self._nothing, self._nothing)
-        self._waiting = nothing if both.all() else (self._waiting[0].only(~both), self._waiting[1].only(~both))
+            rule.compare(*sides, at, where)
+        self._waiting = left
 
     @property
     def _settling(self) -> Array:

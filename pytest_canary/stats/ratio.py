@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -45,12 +45,21 @@ def log_likelihood(counts: Counts, ratios: Array = RATIOS) -> Array:
     Given the events of a poll, each is the canary's with odds ``ratio * canary requests : baseline requests``, so the
     baseline's own rate drops out and may move.  Zero where one side has no requests.
     """
-    nc, ec, nb, eb = (np.atleast_1d(np.asarray(values, dtype=np.float64))[:, None] for values in counts)
+    return _likelihood(counts, LOG_RATIOS if ratios is RATIOS else np.log(ratios), ratios - 1.0)
+
+
+def _likelihood(counts: Counts, logs: Array, excess: Array) -> Array:
+    """The same of ratios whose logarithm, and whose excess over 1, are known."""
+    nc, ec, nb, eb = (np.asarray(values, dtype=np.float64).reshape(-1, 1) for values in counts)
     both = (nc > 0) & (nb > 0)
-    share = np.where(both, nc / np.where(both, nc + nb, 1.0), 0.0)
-    mine = np.where(both, ec, 0.0)
-    logs = LOG_RATIOS if ratios is RATIOS else np.log(ratios)
-    return np.asarray(mine * logs - (mine + np.where(both, eb, 0.0)) * np.log1p(share * (ratios - 1.0)))
+    if not both.all():
+        ec, eb, nc, nb = (
+            np.where(both, ec, 0.0),
+            np.where(both, eb, 0.0),
+            np.where(both, nc, 0.0),
+            np.where(both, nb, 1.0),
+        )
+    return np.asarray(ec * logs - (ec + eb) * np.log1p(nc / (nc + nb) * excess))
 
 
 def start_weights(stages: int, first: float = FIRST) -> Array:
@@ -60,20 +69,16 @@ def start_weights(stages: int, first: float = FIRST) -> Array:
     return np.append(first, np.full(stages - 1, (1 - first) / (stages - 1)))
 
 
-def _as_rows(counts: Counts, batch: int) -> Array:
-    """The four columns of ``counts``, shape (4, batch)."""
-    return np.stack([column(values, batch) for values in counts])
-
-
 class _Pending:
     """Polls that are added up only when somebody asks: most are never asked about one by one."""
 
-    def __init__(self) -> None:
-        self._polls: list[Array] = []
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._polls: list[Counts] = []
 
-    def add(self, counts: Array) -> bool:
+    def add(self, strata: Sequence[Counts]) -> bool:
         """Keep one poll; whether there are so many now that they should be added up."""
-        self._polls.append(counts)
+        self._polls += strata
         return len(self._polls) >= _PENDING
 
     def blocks(self) -> Iterator[Counts]:
@@ -81,13 +86,17 @@ class _Pending:
         polls, self._polls = self._polls, []
         if not polls:
             return
-        step = max(1, _AT_ONCE // (polls[0].shape[1] * RATIOS.size))
+        step = max(1, _AT_ONCE // (self._batch * RATIOS.size))
         for first in range(0, len(polls), step):
-            yield Counts(*np.concatenate(polls[first : first + step], axis=1))
+            yield Counts(*(self._joined(part) for part in zip(*polls[first : first + step], strict=True)))
+
+    def _joined(self, columns: Sequence[ArrayLike]) -> Array:
+        return np.concatenate([column(one, self._batch) for one in columns])
 
     def keep(self, rows: Index) -> None:
         """Go on with these rollouts only."""
-        self._polls = [poll[:, rows] for poll in self._polls]
+        self._polls = [Counts(*(column(one, self._batch)[rows] for one in poll)) for poll in self._polls]
+        self._batch = rows.size
 
 
 def _summed(likelihood: Array, batch: int) -> Array:
@@ -109,12 +118,13 @@ class _Windowed(Rows):
         chosen = np.flatnonzero(np.isfinite(prior))
         self._at = slice(int(chosen[0]), int(chosen[-1]) + 1)
         self._ratios, self._batch = RATIOS[self._at], batch
+        self._logs, self._excess = LOG_RATIOS[self._at], RATIOS[self._at] - 1.0
         self._weights, self._r0 = np.log(weights)[:, None], np.array([r0])
         self._phi = np.maximum(column(phi, batch), 1.0)[:, None]
         self._posterior = np.broadcast_to(prior[self._at], (weights.size, batch, self._ratios.size)).copy()
         self._banked = np.zeros((weights.size, batch))
         self._window = np.zeros((batch, self._ratios.size))
-        self._pending = _Pending()
+        self._pending = _Pending(batch)
         self._begun = 0
         self._known: Array | None = None
         self.log_cap: Array = np.full(batch, np.inf)
@@ -127,12 +137,11 @@ class _Windowed(Rows):
     def update(self, *strata: Counts) -> None:
         """Add one poll: counts of all requests, or of each stratum apart."""
         self._known = None
-        full = [self._pending.add(_as_rows(counts, self._batch)) for counts in strata]
-        if any(full):
+        if self._pending.add(strata):
             self._catch_up()
 
     def _gain(self, counts: Counts) -> Array:
-        gained = log_likelihood(counts, self._ratios)
+        gained = _likelihood(counts, self._logs, self._excess)
         if self._r0[0] != 1.0:  # at ratio 1 the likelihood is 1
             gained = gained - log_likelihood(counts, self._r0)
         return gained
@@ -247,7 +256,7 @@ class RatioPosterior(Rows):
         self._counted = np.zeros((batch, RATIOS.size))
         self._starts: list[Array] = []
         self._phi = np.maximum(column(phi, batch), 1.0)[:, None]
-        self._pending = _Pending()
+        self._pending = _Pending(batch)
         self._known: dict[tuple[float, float], Array] = {}
 
     def keep(self, rows: Index) -> None:
@@ -271,8 +280,7 @@ class RatioPosterior(Rows):
     def update(self, *strata: Counts) -> None:
         """Add one poll to every copy."""
         self._known.clear()
-        full = [self._pending.add(_as_rows(counts, self._batch)) for counts in strata]
-        if any(full):
+        if self._pending.add(strata):
             self._total  # noqa: B018 - adds them up
 
     def _over_starts(self, prior: Array, rows: Index | slice) -> Array:
