@@ -216,7 +216,9 @@ def test_the_generators_own_lag_is_told(users):
         until(lambda: late.seen().sent >= 20)
         os.kill(late.pid, signal.SIGSTOP)
         time.sleep(0.4)
+        sent = late.seen().sent
         os.kill(late.pid, signal.SIGCONT)
+        until(lambda: late.seen().sent >= sent + 10)  # those that were due meanwhile have left
         seen = late.leave()
         late.stop()
     assert 0.2 <= seen.lag_p99_seconds <= 2
