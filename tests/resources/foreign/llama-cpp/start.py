@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 server, port, tag = sys.argv[1:]
-MODELS = {"v2-deep": ["--layers=10", "--end=3"], "v2-rambles": ["--end=0"]}
-"""More layers make the end less likely, so the deep one is told to be readier to stop: it is slow and nothing else."""
+MODELS = {"v2-deep": ["--layers=24", "--end=2.3"], "v2-rambles": ["--end=0"]}
+"""Layers change how long answers are, and `--end` undoes that: the deep one is slow and nothing else."""
 FLAGS = {
     "v2": ["-c", "4096", "-np", "4", "-b", "512", "-ub", "128"],
     "v2-cramped": ["-c", "1024", "-np", "4"],
