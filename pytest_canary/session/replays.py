@@ -45,7 +45,8 @@ def recordings(named: Sequence[str], folder: Path) -> list[Path]:
     for name in named:
         path = folder / name
         if path.is_dir():
-            below = sorted(path.glob("*.jsonl")) or sorted(path.glob("**/recordings/*.jsonl"))
+            inside = list(path.glob("*.jsonl")) or list(path.glob("**/recordings/*.jsonl"))
+            below = sorted(inside, key=_oldest_first)
             if not below:
                 raise UsageError(f"--canary-replay: {name} holds no recording, expected files such as RUN.jsonl")
             found += below
@@ -71,6 +72,11 @@ class _Tests:
         own = [item for item in items if not declared_name(item) and phase_of(item) >= Phase.WARM]
         asks = [item for item in own if {"canary", "warmup"} & set(getattr(item, "fixturenames", ()))]
         return cls([item for item in own if item not in asks], [item for item in asks if stage_of(item)])
+
+
+def _oldest_first(path: Path) -> tuple[Path, str]:
+    """Two runs of one second are `NAME.jsonl` and `NAME-2.jsonl`, which whole file names would turn round."""
+    return path.parent, path.stem
 
 
 class Replays:
