@@ -522,6 +522,49 @@ class Remembers(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What one role will have counted at some times, without its replicas and strata."""
+
+    times: Sequence[float]
+    like: Sample
+    """The first of them; all have its names and boundaries."""
+    numbers: Any
+    """A row for each time: counters, then the counts and the sum of each histogram, then gauges, in its order."""
+
+    def brief(self) -> Iterator[Sample]:
+        """Samples without buckets: counters, and of each histogram its sum alone."""
+        at, sums = len(self.like.counters), dict[str, int]()
+        for name, histogram in self.like.histograms.items():
+            at += len(histogram.counts)
+            sums[name], at = at, at + 1
+        counters = self.numbers[:, : len(self.like.counters)].tolist()
+        totals = self.numbers[:, [*sums.values()]].tolist()
+        for time, counted, total in zip(self.times, counters, totals, strict=True):
+            histograms = {name: Histogram((), (), one) for name, one in zip(sums, total, strict=True)}
+            yield Sample(time, dict(zip(self.like.counters, counted, strict=True)), histograms)
+
+    def sample(self, index: int) -> Sample:
+        """All that is told of the time with this index."""
+        row, at, histograms = self.numbers[index].tolist(), len(self.like.counters), dict[str, Histogram]()
+        for name, one in self.like.histograms.items():
+            end = at + len(one.counts)
+            histograms[name], at = Histogram(one.bounds, tuple(row[at:end]), row[end]), end + 1
+        counters, gauges = zip(self.like.counters, row, strict=False), zip(self.like.gauges, row[at:], strict=True)
+        return Sample(self.times[index], dict(counters), histograms, gauges=dict(gauges))
+
+
+class Foresees(Protocol):
+    """What a :class:`MetricSource` on a virtual clock may do besides: tell what will have been counted."""
+
+    def ahead(self, roles: Sequence[Role], times: Sequence[float]) -> Mapping[Role, Foreseen]:
+        """What :meth:`MetricSource.poll` will return at these times, if nothing happens but that they pass.
+
+        Nothing is spent: who does not wait for them, or lets something happen first, finds what is true then.
+        Empty where that cannot be told.
+        """
+
+
 class NamesModels(Protocol):
     """What a :class:`MetricSource` may do besides: say which model its series are of."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_canary.errors import SourceUnavailable
-from pytest_canary.ports import Asked, Fact, MetricSource, Role, Sample
+from pytest_canary.ports import Asked, Fact, Foreseen, MetricSource, Role, Sample
 
 MILLION = 1e6
 
@@ -89,6 +89,18 @@ def _with(sample: Sample, cost: float | None) -> Sample:
     return sample if cost is None else replace(sample, counters={**sample.counters, "cost": cost})
 
 
+def _foreseen(told: Foreseen, role: Role, prices: Prices) -> Foreseen:
+    """The same of what will be counted."""
+    like = priced(told.like, role, prices)
+    if len(like.counters) == len(told.like.counters):
+        return told
+    import numpy as np
+
+    costs = [priced(sample, role, prices).counters["cost"] for sample in told.brief()]
+    numbers = np.insert(told.numbers, len(told.like.counters), costs, axis=1)
+    return replace(told, like=like, numbers=numbers)
+
+
 class InFront:
     """Hands everything on to the metric source behind it; who stands there polls more than that one does."""
 
@@ -127,6 +139,8 @@ class Priced(InFront):
     def __getattr__(self, name: str) -> Any:
         """What else the source can do, such as to explain its numbers; the cost is one of them."""
         found = super().__getattr__(name)
+        if name == "ahead":
+            return lambda *asked: {role: _foreseen(one, role, self._prices) for role, one in found(*asked).items()}
         if name == "past":
             return lambda role, *when: (priced(sample, role, self._prices) for sample in found(role, *when))
         if name != "explain":
@@ -134,4 +148,7 @@ class Priced(InFront):
         return lambda role: {**found(role), "counters.cost": Asked("", by=f"{self._prices.where}: cost.prices")}
 
     def poll(self, roles: Sequence[Role]) -> Mapping[Role, Sample]:
-        return {role: priced(sample, role, self._prices) for role, sample in self._source.poll(roles).items()}
+        return self._priced(self._source.poll(roles))
+
+    def _priced(self, samples: Mapping[Role, Sample]) -> Mapping[Role, Sample]:
+        return {role: priced(sample, role, self._prices) for role, sample in samples.items()}

@@ -73,6 +73,8 @@ def put_on(shared: Shared, plan: Plan, scenario: Scenario) -> None:
 class Unrecorded(Recording):
     """Writes nothing: the same seed gives the same counts again."""
 
+    keeps = False
+
     def begin(self, plan: Plan, run: str = "", at: float = 0.0, wall: float | None = None) -> None:
         """Nothing."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_canary.gates.values import Bursts, Levels
 from pytest_canary.stats.burst import POLL_WORTH, WORTH, BurstGuard
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.ratio import Counts, RatioEvidence, Restarting
-from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column, onward, polls_ahead
 
+T = TypeVar("T", bound=Any)
 _LOOK_EVERY = 6
 """Polls between two looks for bursts."""
 
@@ -78,6 +81,9 @@ class GuardedEvidence(Rows):
         No ``guard`` where replicas look out for bursts.
         """
         batch = self._polls.size
+        if polls_ahead():
+            self._compare_all(strata, column(at, batch), np.broadcast_to(np.asarray(guard, dtype=bool), (batch,)))
+            return
         if self._care.levels.bursts is not Bursts.IGNORE:
             ended = column(at, batch)
             due = (ended - self._began >= self._window_seconds - 1e-6) | ~(self._known | self._clumped)
@@ -93,11 +99,47 @@ class GuardedEvidence(Rows):
             afresh = self._polls % _LOOK_EVERY == 0
             self._settle(np.flatnonzero(afresh if where is None else afresh & where), where)
         self._process.update(*strata)
-        if len(strata) == 1:
-            self._guard.add(strata[0].base_requests, strata[0].base_events, where)
-            return
-        requests, events = (sum((_array(one[part]) for one in strata), np.zeros(batch)) for part in (2, 3))
-        self._guard.add(requests, events, where)
+        self._guard.add(*_of_baseline(strata, batch), where)
+
+    def _compare_all(self, strata: Sequence[Counts], ended: Array, guarded: Flags) -> None:
+        """Add successive polls: as one after the other, in which a window's limit is known before its counts are."""
+        batch, caps = self._polls.size, self._process.log_cap
+        self._guard.add(*_of_baseline(strata, batch))
+        closed = np.zeros(batch, dtype=bool)
+        if self._care.levels.bursts is not Bursts.IGNORE:
+            clumped, known = self._clumped, self._known
+            self._guarded, self._polls = guarded, self._polls + onward(np.ones(batch))
+            self._settle_all()
+            closed, self._began = self._closings(ended, _before(self._clumped, clumped) | _before(self._known, known))
+            caps = _before(self._process.log_cap, caps)
+        self._process.update_all(strata, closed, caps)
+
+    def _settle_all(self) -> None:
+        """What each of the polls may be worth, from what the baseline had shown before it."""
+        earlier, batch = self._guard.before_each(), self._polls.size
+        afresh = np.flatnonzero(self._polls % _LOOK_EVERY == 0)
+        if afresh.size:
+            found = self._clumped.copy()
+            found[afresh] = earlier.clumped_at(afresh) | (self._care.levels.bursts is Bursts.GUARD)
+            seen = np.zeros(batch, dtype=np.intp)
+            seen[afresh] = afresh + 1
+            last = np.maximum.accumulate(seen.reshape(-1, polls_ahead()), axis=1).ravel()
+            self._clumped = np.where(last > 0, found[last - 1], self._clumped)
+        self._known = earlier.known
+        self._limit()
+
+    def _closings(self, ended: Array, known: Flags) -> tuple[Flags, Array]:
+        """Before which polls a window closes, and when the one began that is open after each; ``known``: by time."""
+        polls = polls_ahead()
+        closed, began = np.zeros(ended.size, dtype=bool), self._began.copy()
+        for first in range(0, ended.size, polls):
+            open_from = float(began[first])
+            times, by_time = ended[first : first + polls].tolist(), known[first : first + polls].tolist()
+            for at, (end, wait) in enumerate(zip(times, by_time, strict=True), start=first):
+                if not wait or end - open_from >= self._window_seconds - 1e-6:
+                    closed[at], open_from = True, end
+                began[at] = open_from
+        return closed, began
 
     def _settle(self, afresh: Index, where: Flags | None = None) -> None:
         """What the next window may be worth, from what the baseline has shown so far; ``afresh`` looks for bursts.
@@ -111,6 +153,9 @@ class GuardedEvidence(Rows):
             self._clumped[afresh] = self._guard.clumped_at(afresh) | (self._care.levels.bursts is Bursts.GUARD)
         known = self._guard.known
         self._known = known if where is None else np.where(where, known, self._known)
+        self._limit()
+
+    def _limit(self) -> None:
         limited = np.where(self._clumped, _WORTH, np.where(self._known, np.inf, _POLL_WORTH))
         self._process.log_cap = limited if self._guarded.all() else np.where(self._guarded, limited, np.inf)
 
@@ -135,6 +180,22 @@ class GuardedEvidence(Rows):
 
 def _array(values: ArrayLike) -> Array:
     return np.atleast_1d(np.asarray(values, dtype=np.float64))
+
+
+def _of_baseline(strata: Sequence[Counts], batch: int) -> tuple[ArrayLike, ArrayLike]:
+    """Requests and events of the baseline in all strata."""
+    if len(strata) == 1:
+        return strata[0].base_requests, strata[0].base_events
+    requests, events = (sum((_array(one[part]) for one in strata), np.zeros(batch)) for part in (2, 3))
+    return requests, events
+
+
+def _before(each: NDArray[T], first: NDArray[T]) -> NDArray[T]:
+    """What was so before each of successive polls: of the one before it, and ``first`` before them all."""
+    polls = polls_ahead()
+    earlier = np.roll(each, 1)
+    earlier[::polls] = first[::polls]
+    return earlier
 
 
 def proof_of(margin: float, care: Care) -> RatioEvidence:

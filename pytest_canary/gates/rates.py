@@ -92,7 +92,7 @@ class RelativeRate(Rows):
         self._evidence.compare(counts, at, guard=~self._opinion.asked, where=where)
         self._opinion.add(canary, baseline, events_of, at, where)
         if self._gate.decide is Decide.ESTIMATE:
-            self._rollout = (self._rollout[0] + canary, self._rollout[1] + baseline)
+            self._rollout = (self._rollout[0] + canary.onward(), self._rollout[1] + baseline.onward())
 
     # -- found, in all rollouts ------------------------------------------------------------------------------------
 

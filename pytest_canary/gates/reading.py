@@ -62,6 +62,10 @@ class Reading:
             return None
         return sum(self.counts[index + 1 :])
 
+    def __deepcopy__(self, memo: object) -> Reading:
+        """Itself: nothing in it ever changes."""
+        return self
+
     @property
     def rate(self) -> float | None:
         """Events per request; None without requests."""

@@ -12,7 +12,7 @@ from pytest_canary.gates.reading import Reading
 from pytest_canary.ports import NOTHING
 from pytest_canary.stats.grid import Array
 from pytest_canary.stats.mean import Moments
-from pytest_canary.stats.rows import Flags, Index, column
+from pytest_canary.stats.rows import Flags, Index, column, onward, polls_ahead
 
 Places = NDArray[np.intp]
 _Change = Callable[[Array], Array]
@@ -77,6 +77,10 @@ class Side:
             {name: cls.of([one.strata[name] for one in readings]) for name in first.strata}, parts, first.gauged,
         )  # fmt: skip
 
+    def __deepcopy__(self, memo: object) -> Side:
+        """Itself: nothing that it says ever changes."""
+        return self
+
     @property
     def batch(self) -> int:
         """How many rollouts there are."""
@@ -99,6 +103,10 @@ class Side:
     def only(self, where: Flags) -> Side:
         """As it is ``where``, and nothing elsewhere."""
         return self if where.all() else self._each(lambda v: np.where(where[:, None] if v.ndim > 1 else where, v, 0.0))
+
+    def onward(self) -> Side:
+        """What each row has to add to what was counted before; see :func:`~pytest_canary.stats.rows.onward`."""
+        return self._each(onward) if polls_ahead() else self
 
     def _each(self, change: _Change) -> Side:
         changed = Side(

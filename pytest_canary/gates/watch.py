@@ -186,11 +186,11 @@ class Watch:
         mine, theirs = (self._nothing if side is None else side for side in (canary, baseline))
         if everywhere is not None:
             mine, theirs = mine.only(here), theirs.only(here)
-        self._canary, self._baseline = self._canary + mine, self._baseline + theirs
-        self._waiting = (self._waiting[0] + mine, self._waiting[1] + theirs)
+        self._canary, self._baseline = self._canary + mine.onward(), self._baseline + theirs.onward()
         for rule in self._rules.values():
             rule.alone(mine, everywhere)
         if self._window.compared:
+            self._waiting = (self._waiting[0] + mine, self._waiting[1] + theirs)
             self._compare(at, here)
 
     def _compare(self, at: Array, here: Flags) -> None:
@@ -216,6 +216,24 @@ class Watch:
         if self.gate.decide in (Decide.THRESHOLD, Decide.WINDOW):
             return np.zeros(self._batch)
         return np.fmin(self._inflight, self._window.hold_seconds / 2)
+
+    def follows(self, since: float) -> bool:
+        """Whether polls that begin at ``since`` may be added many at once: nothing waits for anything."""
+        waits = any(not side.empty for side in self._waiting)
+        known = all(isinstance(rule, _FOLLOW) for rule in self._rules.values())
+        return known and not waits and bool((self._ready_at <= since).all())
+
+    def followed(self, canary: Side | None, baseline: Side | None, since: Array) -> int:
+        """How many successive polls, of what each has counted from ``since`` on, can be added all at once.
+
+        Those in which whoever is compared has counted something: what waits for the other side waits poll by poll.
+        """
+        plain = since >= self._ready_at
+        for side in (canary, baseline) if self._window.compared else (canary,):
+            if side is None or side.replicas:  # replicas have windows of their own
+                return 0
+            plain = plain & (side.requests > 0)
+        return int(np.argmin(plain)) if not plain.all() else plain.size
 
     # -- found -----------------------------------------------------------------------------------------------------
 
@@ -309,6 +327,10 @@ class Watch:
         if canary.requests < self.gate.least and metric.kind is not Kind.GAUGE:
             return f"; needs {self.gate.least} {metric.of}, has {canary.requests:.0f}"
         return ""
+
+
+_FOLLOW = (RelativeRate, RelativeMean, RelativeTail, Absolute, AbsoluteMean)
+"""Rules that can take many polls at once."""
 
 
 def _rules(gate: Gate, stages: int, batch: int, *, frequent: bool = False) -> dict[str, Rule]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_canary.ports import Role
 from pytest_canary.power.prelude import Prelude
@@ -70,17 +69,9 @@ class Tape:
         if names not in self._layouts:
             histograms = tuple((name, one.bounds, len(one.bounds) + 1) for name, one in counts.histograms.items())
             self._layouts[names] = Layout(tuple(counts.counters), histograms, tuple(counts.gauges))
-        columns = [*counts.counters.values(), *_buckets(counts), *counts.gauges.values()]
-        values = np.concatenate([one if one.ndim > 1 else one[:, None] for one in columns], axis=1, dtype=np.float64)
         replicas = {f"{named}{number}": self._frame(pod) for number, pod in enumerate(counts.pods)}
         parts = {name: replace(pod, there=pod.counter("requests") > 0) for name, pod in replicas.items()}
-        return Frame(self.now, self._layouts[names], values, parts)
-
-
-def _buckets(counts: Counts) -> Iterator[NDArray[np.float64]]:
-    for one in counts.histograms.values():
-        yield one.counts
-        yield one.total
+        return Frame(self.now, self._layouts[names], counts.table, parts)
 
 
 def _counted_on(before: Frame, new: Frame, where: Flags) -> Frame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pytest_canary.ports import MetricSource, Role, Sample
 from pytest_canary.prices import InFront
@@ -18,6 +19,12 @@ class ProbedSource(InFront):
     def __init__(self, source: MetricSource, probes: PacedProbes) -> None:
         super().__init__(source)
         self._probes = probes
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the source can do; what probes will see nobody knows beforehand."""
+        if name == "ahead":
+            raise AttributeError(name)
+        return super().__getattr__(name)
 
     def stop(self) -> None:
         self._probes.end()

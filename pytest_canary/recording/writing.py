@@ -19,6 +19,9 @@ from pytest_canary.recording.values import VERSION, Poll
 class Recording:
     """Appends what one run counts to a file; a run that is killed leaves one that can be read."""
 
+    keeps = True
+    """Whether what is written is kept."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._bounds: dict[tuple[float, ...], int] = {}

@@ -70,6 +70,11 @@ class Book:
         with suppress(OSError):
             self.recording.write_sample(at, stage, samples, poll, why)
 
+    @property
+    def records(self) -> bool:
+        """Whether anybody keeps what was counted."""
+        return self.recording.keeps
+
     def in_trouble(self, text: str, *, not_restored: bool = False) -> None:
         """Remember what went wrong while putting things right."""
         self.trouble.append(text)

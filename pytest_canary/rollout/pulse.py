@@ -17,7 +17,8 @@ class Pulse:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._last: Sample | None = None
+        self._last: tuple[float, float] | None = None
+        """Requests and errors of the stable build at the poll before."""
         self._silent_since: float | None = None
 
     def feel(self, samples: Mapping[Role, Sample], at: float) -> str:
@@ -32,11 +33,10 @@ class Pulse:
         return why if hopeless or at - self._silent_since >= PATIENCE_SECONDS else ""
 
     def _stable(self, sample: Sample) -> tuple[str, bool]:
-        since, self._last = sample.since(self._last) if self._last is not None else None, sample
-        counted = since.counters if since is not None else {}
-        if counted.get("errors", 0.0) < counted.get("requests", 0.0):
+        requests, errors = self._counted(sample)
+        if errors < requests:
             return "", False
-        if not counted.get("requests") and (lost := self._router())[0]:
+        if not requests and (lost := self._router())[0]:
             return lost  # nobody comes: because the way is gone?
         try:
             stable = self._world.platform.stable()
@@ -44,6 +44,14 @@ class Pulse:
         except AdapterError:  # the platform is silent, which says nothing about the build
             return "", False
         return (f"the stable build {stable} has failed: {now.why}" if not now.ready else ""), now.hopeless
+
+    def _counted(self, sample: Sample) -> tuple[float, float]:
+        """Requests and errors of the stable build since the poll before; none where its counters began anew."""
+        before, requests = self._last, sample.counters.get("requests", 0.0)
+        self._last = requests, errors = requests, sample.counters.get("errors", 0.0)
+        if before is None or requests < before[0] or errors < before[1]:
+            return 0.0, 0.0
+        return requests - before[0], errors - before[1]
 
     def _unheard(self) -> tuple[str, bool]:
         """When nobody tells what the stable build counts, there may be nobody who could."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from threading import RLock
 from typing import TypedDict
 
@@ -23,7 +24,7 @@ from pytest_canary.errors import (
 from pytest_canary.gates import Gate
 from pytest_canary.outcome import Cut
 from pytest_canary.plan import Plan, Stage
-from pytest_canary.ports import Revision, Role, Sample, Seen, World
+from pytest_canary.ports import Foreseen, Revision, Role, Sample, Seen, World
 from pytest_canary.recording import Poll
 from pytest_canary.rollout.book import Book
 from pytest_canary.rollout.capacity import Capacity
@@ -40,6 +41,10 @@ STALE_SECONDS = 10.0
 """Besides a poll; after a longer gap between two looks (a run that was stopped) nothing goes on before the next."""
 
 
+AT_ONCE = 256
+"""Polls that are judged at once where all of them are known beforehand ..."""
+WORTH_IT = 8
+"""... and how many it takes to be worth it."""
 TOLD_SECONDS = 30.0
 """Where time is virtual many polls pass in a blink: what is waited for is told at some of them."""
 
@@ -161,6 +166,7 @@ class Traffic:
             self._book.event("split", moment=start, stage=str(stage))
         while True:
             if clock.virtual:
+                self._pass_over(stage, start)
                 self.look()
             with self._lock:  # what is settled is what was decided on: nobody looks in between
                 now = clock.now()
@@ -172,6 +178,42 @@ class Traffic:
                 self._told_at = now
                 self._book.listener.tick(self.line(stage, decision.why))
             clock.sleep(self._plan.poll_seconds if clock.virtual else min(TICK_SECONDS, self._plan.poll_seconds))
+
+    def _pass_over(self, stage: Stage, start: float) -> None:
+        """Where the source knows what is to come, let all polls pass that bring no decision; the next one does not.
+
+        They are judged by the same rules, all at once.
+        """
+        ahead = getattr(self._world.source, "ahead", None)
+        clock, poll = self._world.clock, self._plan.poll_seconds
+        while ahead is not None and self.flowing and self._judge.follows:
+            times = [clock.now()]
+            while len(times) < AT_ONCE and times[-1] - start < stage.hold_seconds:
+                times.append(times[-1] + poll)
+            told = ahead(self._roles, times) if len(times) >= WORTH_IT else {}
+            seen = self._judge.ahead(told, times, start, self._rules(stage)) if told else None
+            passed = self._passed(told, seen.quiet) if seen else 0
+            if seen and passed:
+                self._judge.go_on(seen, passed)
+                self._last.update({role: one.sample(passed - 1) for role, one in told.items()})
+            if passed < len(times):
+                return
+
+    def _passed(self, told: Mapping[Role, Foreseen], polls: int) -> int:
+        """Let so many polls pass, or as many as come before something is to be seen that nobody counts."""
+        clock = self._world.clock
+        each = zip(*(one.brief() for one in told.values()), strict=True)
+        for index, brief in enumerate(islice(each, polls)):
+            now, samples = clock.now(), dict(zip(told, brief, strict=True))
+            if self._pulse.feel(samples, now) or self._hurt():
+                return index
+            self._looked_at, self._blind = now, ""
+            self._remember_bad(samples)
+            if self._book.records:
+                whole = {role: one.sample(index) for role, one in told.items()}
+                self._book.polled(now, self.stage.index if self.stage else -1, whole, Poll.LOOK)
+            clock.sleep(self._plan.poll_seconds)
+        return polls
 
     def _settle(self, stage: Stage, decision: Decision, at: float) -> None:
         verdicts = settled(self._judge.verdicts(), decision)
@@ -244,9 +286,9 @@ class Traffic:
     def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
         if self._first_bad is not None:
             return
-        sample = samples.get(Role.CANARY)
-        since = sample.since(self._first.get(Role.CANARY)) if sample else None
-        if since is not None and since.counters.get("errors", 0) > 0:
+        now, first = (one.get(Role.CANARY) for one in (samples, self._first))
+        before = first.counters.get("errors", 0) if first else 0
+        if now is not None and now.counters.get("errors", 0) > before:
             self._first_bad = self._world.clock.wall()
 
     def counted(self, role: Role) -> Sample | None:

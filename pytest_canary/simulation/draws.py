@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil, cos, pi
 
@@ -53,6 +54,10 @@ class Drawn:
         self.sums += other.sums
         self.gauges = other.gauges
 
+    def copy(self) -> Drawn:
+        """One that may be counted on by itself."""
+        return Drawn(self.counts.copy(), self.sums.copy(), self.gauges.copy())
+
     def forget(self, place: int) -> None:
         """Let the role in this place have counted nothing."""
         self.counts[:, place], self.sums[:, place] = 0, 0.0
@@ -81,6 +86,11 @@ class Draws:
         self._tables: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
         self._unrest = Unrest(scene.traffic, self.layout, self._rngs)
         self._coldest = max((one.amount for one in scene.injections if one.kind == "cold"), default=0.0)
+
+    def fork(self) -> Draws:
+        """Another future that begins as this one would go on."""
+        shared = [self.scene, self.layout, self._tables, self.scene.traffic]
+        return deepcopy(self, {id(one): one for one in shared})
 
     # -- what is asked -------------------------------------------------------------------------------------------
 

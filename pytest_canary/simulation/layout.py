@@ -44,6 +44,14 @@ class Counts:
     pods: tuple[Counts, ...] = ()
     """The same per replica, where they are counted apart: those that do not run have no requests."""
 
+    @property
+    def table(self) -> Floats:
+        """All numbers, [batch, numbers]: counters, then the counts and the sum of each histogram, then gauges."""
+        buckets = [part for one in self.histograms.values() for part in (one.counts, one.total)]
+        columns = [*self.counters.values(), *buckets, *self.gauges.values()]
+        apart = [one if one.ndim > 1 else one[:, None] for one in columns]
+        return np.concatenate(apart, axis=1, dtype=np.float64)
+
 
 @dataclass(frozen=True, slots=True)
 class Family:

@@ -16,7 +16,7 @@ from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.mean import Moments, one_sided_mixture
 from pytest_canary.stats.normal import below
 from pytest_canary.stats.ratio import FIRST, start_weights
-from pytest_canary.stats.rows import Index, Rows, axes, column
+from pytest_canary.stats.rows import Index, Rows, axes, column, onward, polls_ahead
 
 VALUES = 20
 """A batch is closed at the first poll at which each side has so many values: sums of fewer are not symmetric enough."""
@@ -41,11 +41,19 @@ class _Contrast(Rows):
         self._phi = np.maximum(column(phi, batch), 1.0)
         self.number, self.y, self.u, self.yy, self.yu, self.uu, self.scale = np.zeros((7, batch))
 
+    def tune(self, closed: Where, scale: Array) -> None:
+        """Mix with this scale from the first batch on, where that is closed now."""
+        first = closed & (self.number == 0)
+        if polls_ahead() and first.any():
+            at = int(np.argmax(first))
+            first, scale = np.arange(first.size) >= at, np.full_like(scale, scale[at])
+        self.scale = np.where(first, scale, self.scale)
+
     def add(self, y: Array, u: Array, closed: Where) -> None:
         """Take in one batch where it is closed."""
         y, u = np.where(closed, y, 0.0), np.where(closed, u, 0.0)
-        self.number, self.y, self.u = self.number + closed, self.y + y, self.u + u
-        self.yy, self.yu, self.uu = self.yy + y * y, self.yu + y * u, self.uu + u * u
+        self.number, self.y, self.u = self.number + onward(closed), self.y + onward(y), self.u + onward(u)
+        self.yy, self.yu, self.uu = self.yy + onward(y * y), self.yu + onward(y * u), self.uu + onward(u * u)
 
     def log_e(self, sign: int) -> Array:
         """Log evidence of "the sum of ``sign * y`` is above 0"."""
@@ -84,9 +92,19 @@ class _Collector(Rows):
             both = (nc > 0) & (nb > 0)
             nc, nb = np.where(both, nc, 1.0), np.where(both, nb, 1.0)
             w = np.where(both, nc * nb / (nc + nb), 0.0)
-            self.difference, self.base = self.difference + w * (sc / nc - sb / nb), self.base + w * sb / nb
-            self.weight = self.weight + w
-            self._canary, self._baseline = self._canary + both * nc, self._baseline + both * nb
+            self._take(w * (sc / nc - sb / nb), w * sb / nb, w, both * nc, both * nb)
+        if polls_ahead():
+            self._apart()
+
+    def _take(self, *amounts: Array) -> None:
+        for name, amount in zip(self.AXES, amounts, strict=True):
+            setattr(self, name, getattr(self, name) + onward(amount))
+
+    def _apart(self) -> None:
+        """Of successive polls, let each know what has come in since the last batch was closed."""
+        each = _since_closed([getattr(self, name) for name in self.AXES], (self._canary, self._baseline))
+        for name, values in zip(self.AXES, each, strict=True):
+            setattr(self, name, values)
 
     @property
     def full(self) -> Where:
@@ -97,6 +115,18 @@ class _Collector(Rows):
         """Begin the next batch where this one is complete."""
         for name in ("difference", "base", "weight", "_canary", "_baseline"):
             setattr(self, name, np.where(closed, 0.0, getattr(self, name)))
+
+
+def _since_closed(columns: Sequence[Array], numbers: Sequence[Array]) -> list[Array]:
+    """What successive polls have added up since the batch before was closed, once each of ``numbers`` was enough."""
+    begun, closed = [0.0] * len(numbers), list[int]()
+    for at, counted in enumerate(zip(*(each.tolist() for each in numbers), strict=True)):
+        if all(one - before >= VALUES for one, before in zip(counted, begun, strict=True)):
+            begun = list(counted)
+            closed.append(at)
+    before = np.searchsorted(closed, np.arange(numbers[0].size)) - 1  # a batch holds the poll that closes it
+    last = np.array([*closed, 0])[before]
+    return [values - np.where(before >= 0, values[last], 0.0) for values in columns]
 
 
 def _side(side: Moments) -> tuple[Array, Array]:
@@ -158,7 +188,7 @@ class BatchEvidence(Rows):
         variance = np.where(self._spread_of_one > 0, self._spread_of_one, mean**2)
         shift = np.full_like(mean, self._gate) if self._additive else (self._gate - 1) * mean
         scale = _SCALE * weight * variance + (weight * shift) ** 2
-        contrast.scale = np.where(closed & (contrast.number == 0), np.maximum(scale, _TINY), contrast.scale)
+        contrast.tune(closed, np.maximum(scale, _TINY))
 
     @property
     def log_e(self) -> Array:
@@ -222,14 +252,15 @@ class BatchLimitEvidence(Rows):
     def update(self, side: Moments) -> None:
         """Add one poll of the canary."""
         number, total = _side(side)
-        self._number, self._total = self._number + number, self._total + total
+        self._number, self._total = self._number + onward(number), self._total + onward(total)
+        if polls_ahead():
+            self._number, self._total = _since_closed([self._number, self._total], [self._number])
         closed = self._number >= VALUES
         if not closed.any():
             return
         variance = np.where(self._spread > 0, self._spread, self._limit**2)
-        first = closed & (self._contrast.number == 0)
         scale = _SCALE * self._number * variance + (self._number * self._limit * _SHIFT) ** 2 + _TINY
-        self._contrast.scale = np.where(first, scale, self._contrast.scale)
+        self._contrast.tune(closed, scale)
         excess = self._total - self._limit * self._number
         self._contrast.add(excess, self._number, closed)
         self._number, self._total = np.where(closed, 0.0, self._number), np.where(closed, 0.0, self._total)
@@ -264,8 +295,8 @@ class Spread(Rows):
         n, t = column(number, self._polls.size), column(total, self._polls.size)
         some = n > 0
         n, t = np.where(some, n, 0.0), np.where(some, t, 0.0)
-        self._polls, self._number, self._total = self._polls + some, self._number + n, self._total + t
-        self._squares = self._squares + t**2 / np.where(some, n, 1.0)
+        self._polls, self._number = self._polls + onward(some), self._number + onward(n)
+        self._total, self._squares = self._total + onward(t), self._squares + onward(t**2 / np.where(some, n, 1.0))
 
     @property
     def variance(self) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import Array
-from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column, onward, polls_ahead
 
 SCALES = (1, 6, 12)
 """Polls that are taken together; bursts as short as a poll and as long as twelve are looked for."""
@@ -34,18 +36,28 @@ class BurstGuard(Rows):
     speed.
     """
 
-    AXES = axes(_n=0, _k=0, _polls=0, _events=0)
+    AXES = axes(_polls=0, _events=0, _of=0)
 
     def __init__(self, batch: int = 1) -> None:
         self._n, self._k = np.zeros((batch, 16)), np.zeros((batch, 16))
+        self._of = np.arange(batch)
+        """Which row of these is whose: one rollout's successive polls have one, and each sees of it what was so far."""
         self._polls = np.zeros(batch, dtype=np.intp)
         self._events = np.zeros(batch)
         """Of the polls that are remembered."""
+
+    def keep(self, rows: Index) -> None:
+        super().keep(rows)
+        if rows.size <= len(self._n):
+            self._n, self._k, self._of = self._n[self._of], self._k[self._of], np.arange(rows.size)
 
     def add(self, requests: ArrayLike, events: ArrayLike, where: Flags | None = None) -> None:
         """Add one poll of the baseline; in all rollouts, or ``where``."""
         batch = self._polls.size
         n, k = column(requests, batch), column(events, batch)
+        if polls_ahead():
+            self._add_all(n, k)
+            return
         if self._polls.max() >= self._n.shape[1]:
             self._make_room()
         if where is None or where.all():
@@ -60,20 +72,33 @@ class BurstGuard(Rows):
             self._events[rows] -= np.where(gone, self._k[rows, at - _KEPT], 0.0)
         self._polls[rows] += 1
 
+    def _add_all(self, n: Array, k: Array) -> None:
+        """Add successive polls."""
+        polls = polls_ahead()
+        first = self._polls[::polls]
+        while first.max() + polls > self._n.shape[1]:
+            self._make_room()
+            first = self._polls[::polls]
+        rows, at = np.arange(first.size)[:, None], first[:, None] + np.arange(polls)
+        self._n[rows, at], self._k[rows, at] = n.reshape(-1, polls), k.reshape(-1, polls)
+        gone = np.where(at >= _KEPT, self._k[rows, np.maximum(at - _KEPT, 0)], 0.0)
+        self._events = self._events + onward(k - gone.ravel())
+        self._polls = self._polls + onward(np.ones(self._polls.size, dtype=np.intp))
+
     def _make_room(self) -> None:
         """Grow, up to twice what is remembered; then let go of what is older."""
         size = self._n.shape[1]
         if size < 2 * _KEPT:
-            more = np.zeros((self._polls.size, min(size, 2 * _KEPT - size)))
+            more = np.zeros((len(self._n), min(size, 2 * _KEPT - size)))
             self._n, self._k = np.hstack([self._n, more]), np.hstack([self._k, more])
             return
-        old = np.maximum(self._polls - _KEPT, 0)
+        old = np.maximum(self._polls[:: self._polls.size // len(self._n)] - _KEPT, 0)
         at = old[:, None] + np.arange(size)
         inside = at < size
         at = np.minimum(at, size - 1)
         self._n = np.where(inside, np.take_along_axis(self._n, at, axis=1), 0.0)
         self._k = np.where(inside, np.take_along_axis(self._k, at, axis=1), 0.0)
-        self._polls = self._polls - old
+        self._polls = self._polls - old[self._of]
 
     def _latest(self, rows: Index) -> tuple[Array, Array, Index]:
         """Requests and events of the remembered polls, the newest last, and how many there are of each rollout."""
@@ -81,11 +106,11 @@ class BurstGuard(Rows):
         most = int(polls.max()) if rows.size else 0
         if (last == last[:1]).all() and rows.size:
             window = slice(int(last[0]) - most, int(last[0]))
-            return self._n[rows, window], self._k[rows, window], polls
+            return self._n[self._of[rows], window], self._k[self._of[rows], window], polls
         at = last[:, None] - most + np.arange(most)
         inside = at >= (last - polls)[:, None]
         at = np.maximum(at, 0)
-        n, k = (np.where(inside, values[rows[:, None], at], 0.0) for values in (self._n, self._k))
+        n, k = (np.where(inside, values[self._of[rows, None], at], 0.0) for values in (self._n, self._k))
         return n, k, polls
 
     def clumped_at(self, rows: Index) -> Flags:
@@ -107,6 +132,13 @@ class BurstGuard(Rows):
     def known(self) -> Flags:
         """Whether there were events enough to tell, one per rollout."""
         return np.asarray((self._polls >= _LEAST_WINDOWS) & (self._events >= KNOWN))
+
+    def before_each(self) -> BurstGuard:
+        """What was so before each of the successive polls that have just been added."""
+        earlier, own = copy(self), self._k[self._of, self._polls - 1]
+        gone = np.where(self._polls > _KEPT, self._k[self._of, np.maximum(self._polls - 1 - _KEPT, 0)], 0.0)
+        earlier._polls, earlier._events = self._polls - 1, self._events - own + gone
+        return earlier
 
     @property
     def remembered(self) -> int:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.ratio import FIRST
-from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column, onward, polls_ahead
 
 _SPREAD = np.append(np.linspace(1 / 16, 15 / 16, 15), [0.9875, 0.999875])
 _TIMES = np.geomspace(1.2, 64.0, 24)
@@ -57,9 +57,12 @@ class LimitEvidence(Rows):
         k = np.maximum(column(events, self._polls.size), 0.0)
         n = np.maximum(column(requests, self._polls.size), k)
         k, n = (k, n) if where is None else (k * where, n * where)
-        self._pending.append((n, k, where))
         if k.any():
-            self._ceiling = self._ceiling + _most(n, k, self._limit[:, 0])
+            self._ceiling = self._ceiling + onward(_most(n, k, self._limit[:, 0]))
+        if polls_ahead():
+            self._add_all(n[:, None], k[:, None])
+            return
+        self._pending.append((n, k, where))
         if len(self._pending) >= _PENDING:
             self._catch_up()
 
@@ -68,11 +71,23 @@ class LimitEvidence(Rows):
         for n, k, where in pending:
             self._add(n[:, None], k[:, None], where)
 
+    def _beginning(self, polls: Array) -> Array:
+        """Log weight of the trouble that begins with these polls, counted from 1; shape (batch, rates)."""
+        later = (1 - FIRST) / np.maximum(polls * (polls - 1), 1.0)
+        return np.asarray(np.log(np.where(polls == 1, FIRST, later))[:, None] + self._shares)
+
+    def _add_all(self, n: Array, k: Array) -> None:
+        """Add successive polls: a sum of products that all go on, so each is divided by what was before it began."""
+        polls = self._polls + onward(np.ones(self._polls.size))
+        own = k * self._event + (n - k) * self._miss
+        gained = onward(own)
+        begins = (self._beginning(polls) - (gained - own)).reshape(-1, polls_ahead(), own.shape[1])
+        begun = np.logaddexp.accumulate(begins, axis=1).reshape(own.shape)
+        self._begun, self._polls = np.logaddexp(self._begun, begun) + gained, polls
+
     def _add(self, n: Array, k: Array, where: Flags | None) -> None:
         polls = self._polls + 1
-        later = (1 - FIRST) / np.maximum(polls * (polls - 1), 1.0)
-        began_now = np.log(np.where(polls == 1, FIRST, later))[:, None]
-        added = np.logaddexp(self._begun, began_now + self._shares) + k * self._event + (n - k) * self._miss
+        added = np.logaddexp(self._begun, self._beginning(polls)) + k * self._event + (n - k) * self._miss
         if where is None:
             self._begun, self._polls = added, polls
         else:

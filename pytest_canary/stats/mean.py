@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pytest_canary.stats.grid import Array, logsumexp
 from pytest_canary.stats.normal import below, log_below
 from pytest_canary.stats.ratio import FIRST, start_weights
-from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column, onward
 
 BURN_IN = 50
 """Requests that each side must have before the normal approximation speaks."""
@@ -43,11 +43,11 @@ class _Difference(Rows):
 
     def add_pieces(self, w: Array, mine: Array, theirs: Array, own: Array, other: Array) -> None:
         """The same, where the pieces are known: the weight, both means times it, and its square over both numbers."""
-        self.sum += mine - self.margin * theirs
-        self.base += theirs
-        self.weight += w
-        self._mine += own
-        self._theirs += other
+        self.sum += onward(mine - self.margin * theirs)
+        self.base += onward(theirs)
+        self.weight += onward(w)
+        self._mine += onward(own)
+        self._theirs += onward(other)
 
     def variance(self, mine: Array, theirs: Array) -> Array:
         return np.asarray(mine * self._mine + self.margin**2 * theirs * self._theirs)
@@ -132,7 +132,7 @@ class MeanEvidence(Rows):
             pieces = _pieces(sides[0], sides[1])
             for difference in (*self._copies, self._proof):
                 difference.add_pieces(*pieces)
-            self._sides = self._sides + sides
+            self._sides = self._sides + onward(sides, axis=2)
 
     @property
     def log_e(self) -> Array:
@@ -237,7 +237,7 @@ class MeanLimitEvidence(Rows):
 
     def update(self, side: Moments) -> None:
         """Add one poll of the canary."""
-        self._rows = self._rows + _rows(side)
+        self._rows = self._rows + onward(_rows(side), axis=1)
 
     def _log(self, sign: int) -> Array:
         number, total, _ = self._rows

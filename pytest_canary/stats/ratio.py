@@ -18,7 +18,7 @@ from pytest_canary.stats.grid import (
     not_worse_than,
     worse_than,
 )
-from pytest_canary.stats.rows import Index, Rows, axes, column
+from pytest_canary.stats.rows import Index, Rows, axes, column, onward, polls_ahead
 
 FIRST = 0.8
 """Weight of the evidence that starts with the rollout; the copies that start at later stages share the rest."""
@@ -121,24 +121,34 @@ class _Windowed(Rows):
         self._logs, self._excess = LOG_RATIOS[self._at], RATIOS[self._at] - 1.0
         self._weights, self._r0 = np.log(weights)[:, None], np.array([r0])
         self._phi = np.maximum(column(phi, batch), 1.0)[:, None]
-        self._posterior = np.broadcast_to(prior[self._at], (weights.size, batch, self._ratios.size)).copy()
-        self._banked = np.zeros((weights.size, batch))
+        self._prior = prior[self._at]
+        self._posterior, self._banked = np.zeros((0, batch, self._ratios.size)), np.zeros((0, batch))
+        """Of the copies that have begun."""
         self._window = np.zeros((batch, self._ratios.size))
         self._pending = _Pending(batch)
-        self._begun = 0
         self._known: Array | None = None
         self.log_cap: Array = np.full(batch, np.inf)
         """The most that the open window may add to the log evidence, one per rollout; set it before the counts come."""
 
     def keep(self, rows: Index) -> None:
+        self._catch_up()
         super().keep(rows)
         self._batch = rows.size
 
     def update(self, *strata: Counts) -> None:
         """Add one poll: counts of all requests, or of each stratum apart."""
         self._known = None
-        if self._pending.add(strata):
+        if polls_ahead():
+            self._window = self._window + sum(onward(self._gain(counts)) for counts in strata) / self._phi
+        elif self._pending.add(strata):
             self._catch_up()
+
+    def begin(self) -> None:
+        """Begin a copy that has seen nothing; beyond those that have a weight the copies there are go on."""
+        if len(self._banked) < self._weights.size:
+            fresh = np.broadcast_to(self._prior, (1, self._batch, self._ratios.size))
+            self._posterior = np.concatenate([self._posterior, fresh])
+            self._banked = np.concatenate([self._banked, np.zeros((1, self._batch))])
 
     def _gain(self, counts: Counts) -> Array:
         gained = _likelihood(counts, self._logs, self._excess)
@@ -154,20 +164,19 @@ class _Windowed(Rows):
         """Bank what the window has gained, and begin another; in all rollouts, or in those of ``which``."""
         self._catch_up()
         rows = np.arange(self._batch) if which is None else np.flatnonzero(which)
-        begun = slice(0, self._begun)
         if not rows.size:
             return
         self._known = None
         if rows.size == self._batch:
-            gained = logsumexp(self._posterior[begun] + self._window)
-            self._banked[begun] += np.minimum(gained, self.log_cap)
-            self._posterior[begun] += self._window - gained[..., None]
+            gained = logsumexp(self._posterior + self._window)
+            self._banked += np.minimum(gained, self.log_cap)
+            self._posterior += self._window - gained[..., None]
             self._window = np.zeros_like(self._window)
             return
         window = self._window[rows]
-        gained = logsumexp(self._posterior[begun, rows] + window)
-        self._banked[begun, rows] += np.minimum(gained, self.log_cap[rows])
-        self._posterior[begun, rows] += window - gained[..., None]
+        gained = logsumexp(self._posterior[:, rows] + window)
+        self._banked[:, rows] += np.minimum(gained, self.log_cap[rows])
+        self._posterior[:, rows] += window - gained[..., None]
         self._window[rows] = 0.0
 
     @property
@@ -186,9 +195,10 @@ class _Windowed(Rows):
         return self._log_e(rows)
 
     def _log_e(self, rows: Index | slice) -> Array:
-        begun = slice(0, self._begun)
-        copies = self._banked[:, rows].copy()
-        copies[begun] += np.minimum(logsumexp(self._posterior[begun, rows] + self._window[rows]), self.log_cap[rows])
+        """A copy that has not begun counts as much as it weighs."""
+        copies = np.zeros((self._weights.size, self._batch))[:, rows]
+        gained = logsumexp(self._posterior[:, rows] + self._window[rows])
+        copies[: len(gained)] = self._banked[:, rows] + np.minimum(gained, self.log_cap[rows])
         return logsumexp(self._weights + copies, axis=0)
 
 
@@ -202,7 +212,7 @@ class RatioEvidence(_Windowed):
 
     def __init__(self, r0: float = 1.0, side: int = +1, batch: int = 1, phi: ArrayLike = 1.0) -> None:
         super().__init__(worse_than(r0) if side > 0 else not_worse_than(r0), r0, np.ones(1), batch, phi)
-        self._begun = 1
+        self.begin()
 
 
 class Restarting(_Windowed):
@@ -223,7 +233,7 @@ class Restarting(_Windowed):
         """Begin a copy that has seen nothing; beyond the planned stages the copies there are go on."""
         self.close_window()
         self._known = None
-        self._begun = min(self._begun + 1, self._weights.size)
+        self.begin()
 
     def update(self, *strata: Counts) -> None:
         self._known = None
@@ -231,6 +241,37 @@ class Restarting(_Windowed):
             gained = self._gain(counts) / self._phi
             self._window += gained
             self._ceiling += np.maximum(gained.max(axis=1), 0.0)
+
+    def update_all(self, strata: Sequence[Counts], closed: NDArray[np.bool_], caps: Array) -> None:
+        """Add successive polls; before those that are ``closed`` a window is, which ``caps`` of its own row limited.
+
+        ``caps`` are those before each poll, shape (batch,).
+        """
+        self._known = None
+        gains = [self._gain(counts) / self._phi for counts in strata]
+        self._ceiling += sum(onward(np.maximum(gained.max(axis=1), 0.0)) for gained in gains)
+        gained, polls = np.asarray(sum(gains)), polls_ahead()
+        self._window = self._window + onward(gained)
+        for first in range(0, self._batch, polls):
+            rows = slice(first, first + polls)
+            before = self._window[rows] - gained[rows]  # a poll is not in the window that is closed before it
+            self._close_all(rows, np.flatnonzero(closed[rows]), before, caps[rows])
+
+    def _close_all(self, rows: slice, closed: Index, before: Array, caps: Array) -> None:
+        """Close windows before these of a rollout's successive polls; ``before`` is what was open before each."""
+        posterior, banked = self._posterior[:, rows.start], self._banked[:, rows.start]
+        posteriors, banks, told = [posterior], [banked], np.zeros(before.shape[1])
+        for at in closed.tolist():
+            window, told = before[at] - told, before[at]
+            won = logsumexp(posterior + window)
+            posterior, banked = posterior + (window - won[:, None]), banked + np.minimum(won, caps[at])
+            posteriors.append(posterior)
+            banks.append(banked)
+        lasts = np.diff(closed, prepend=0, append=len(before))
+        self._posterior[:, rows] = np.repeat(np.stack(posteriors, axis=1), lasts, axis=1)
+        self._banked[:, rows] = np.repeat(np.stack(banks, axis=1), lasts, axis=1)
+        past = np.concatenate([np.zeros((1, before.shape[1])), before[closed]])
+        self._window[rows] -= np.repeat(past, lasts, axis=0)
 
     def reaches(self, log_threshold: float) -> NDArray[np.bool_]:
         """Where the log evidence is at least so much; looks closely only at rollouts where it may be."""
@@ -260,6 +301,7 @@ class RatioPosterior(Rows):
         self._known: dict[tuple[float, float], Array] = {}
 
     def keep(self, rows: Index) -> None:
+        self._total  # noqa: B018 - adds up what is pending
         super().keep(rows)
         self._starts = [start[rows] for start in self._starts]
         self._batch = rows.size
@@ -280,7 +322,10 @@ class RatioPosterior(Rows):
     def update(self, *strata: Counts) -> None:
         """Add one poll to every copy."""
         self._known.clear()
-        if self._pending.add(strata):
+        if polls_ahead():
+            for counts in strata:
+                self._counted = self._counted + onward(log_likelihood(counts)) / self._phi
+        elif self._pending.add(strata):
             self._total  # noqa: B018 - adds them up
 
     def _over_starts(self, prior: Array, rows: Index | slice) -> Array:

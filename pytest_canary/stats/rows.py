@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -39,6 +41,42 @@ class Rows:
         each = [one for part in parts for one in (part if isinstance(part, list) else [part]) if one is not None]
         for one in {id(one): one for one in each}.values():  # two names may mean the same part
             cast(Any, one).keep(rows)
+
+
+_POLLS: ContextVar[int] = ContextVar("polls of one rollout", default=0)
+
+
+@contextmanager
+def successive(polls: int) -> Iterator[None]:
+    """Within it a batch is one rollout, and its rows are what was so after each of ``polls`` polls that follow.
+
+    Every row begins with what was known before them all, and what is handed in is each poll's own; so whatever is
+    added up goes :func:`onward` from row to row.  Where time is virtual, hours are judged at once in this way; row t
+    never depends on a later one, so a rollout may go on from any of them.
+    """
+    token = _POLLS.set(polls)
+    try:
+        yield
+    finally:
+        _POLLS.reset(token)
+
+
+def polls_ahead() -> int:
+    """How many successive polls the rows are; 0 where they are rollouts."""
+    return _POLLS.get()
+
+
+def onward(values: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    """What each row has to add: its own value or, where rows are successive polls, those of all polls up to it.
+
+    Of what was :func:`repeated`, every repetition by itself.
+    """
+    polls = _POLLS.get()
+    if not polls:
+        return values
+    shape = values.shape
+    parted = values.reshape(*shape[:axis], -1, polls, *shape[axis + 1 :])
+    return np.cumsum(parted, axis=axis + 1).reshape(shape)
 
 
 def column(values: ArrayLike, batch: int) -> Floats:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_canary.stats.grid import LOG_RATIOS, RATIOS, Array, logsumexp, weights
-from pytest_canary.stats.rows import Flags, Index, Rows, axes, column
+from pytest_canary.stats.rows import Flags, Index, Rows, axes, column, onward, polls_ahead
 
 _OTHER = weights(np.abs(LOG_RATIOS) > 1e-9, -np.abs(LOG_RATIOS) / 0.35)
 _TINY = 1e-12
@@ -47,10 +47,13 @@ class SplitEvidence(Rows):
         inside = (wanted > 0) & (wanted < 1)
         if not inside.all():
             wanted, n, m = np.where(inside, wanted, 0.5), np.where(inside, n, 0.0), np.where(inside, m, 0.0)
+        self._seen[0] += onward(n)
+        self._seen[1] += onward(m)
+        self._wanted = self._wanted + onward(wanted * (n + m))
+        if polls_ahead():
+            self._factor = self._factor + onward(_factor(wanted, n, m))
+            return
         self._pending.append((wanted, n, m))
-        self._seen[0] += n
-        self._seen[1] += m
-        self._wanted = self._wanted + wanted * (n + m)
         if len(self._pending) >= _PENDING:
             self._catch_up()
 
@@ -63,7 +66,7 @@ class SplitEvidence(Rows):
             for at in reversed(same):
                 _, more, others = pending.pop(at)
                 n, m = n + more, m + others
-            self._factor += n[:, None] * LOG_RATIOS - (n + m)[:, None] * np.log1p(share[:, None] * (RATIOS - 1.0))
+            self._factor += _factor(share, n, m)
 
     @property
     def log_e(self) -> Array:
@@ -101,3 +104,9 @@ class SplitEvidence(Rows):
         seen = np.clip(self.seen, 1e-9, 1 - 1e-9)
         odds = (seen / (1 - seen)) / (wanted / (1 - wanted))
         return np.asarray((total > 0) & (np.maximum(odds, 1 / odds) >= MATTERS))
+
+
+def _factor(share: Array, canary: Array, others: Array) -> Array:
+    """Log-likelihood of other odds, shape (batch, ratios)."""
+    total = (canary + others)[:, None]
+    return np.asarray(canary[:, None] * LOG_RATIOS - total * np.log1p(share[:, None] * (RATIOS - 1.0)))

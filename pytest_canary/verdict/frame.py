@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_canary.ports import NOTHING, PROBES_TOO, Histogram, Sample
+from pytest_canary.ports import NOTHING, PROBES_TOO, Foreseen, Histogram, Sample
+from pytest_canary.stats.rows import onward, polls_ahead
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -113,6 +114,16 @@ class Frame:
             {label: _of_parts(parts, known.get(label, NOTHING)) for label, parts in sample.strata.items()} or NOTHING,
         )  # fmt: skip
 
+    def __deepcopy__(self, memo: object) -> Frame:
+        """Itself: nothing in it ever changes."""
+        return self
+
+    @classmethod
+    def foreseen(cls, told: Foreseen, like: Frame | None = None) -> Frame:
+        """A row for each of successive polls; the layout is that of ``like`` where it fits."""
+        layout = like.layout if like is not None and like.layout.fits(told.like) else layout_of(told.like)
+        return cls(np.array(told.times, dtype=np.float64), layout, np.asarray(told.numbers, dtype=np.float64))
+
     @property
     def batch(self) -> int:
         """How many rollouts there are."""
@@ -165,6 +176,14 @@ class Frame:
             {label: {n: part._each(change) for n, part in parts.items()} for label, parts in self.strata.items()},
             new.there,
         )  # fmt: skip
+
+    def onward(self) -> Frame:
+        """What each row has to add to what was counted before; see :func:`~pytest_canary.stats.rows.onward`."""
+        return self._each(_onward) if polls_ahead() else self
+
+    def behind(self, before: Frame) -> Frame:
+        """What each of these successive polls comes after: ``before``, or the poll in the row above."""
+        return joined([before.keep(_FIRST), self.keep(np.arange(self.batch - 1))])
 
     # -- over time -------------------------------------------------------------------------------------------------
 
@@ -229,6 +248,17 @@ class Frame:
 _Change = Callable[[Frame], Frame]
 
 
+_FIRST = np.zeros(1, dtype=np.intp)
+
+
+def _onward(frame: Frame) -> Frame:
+    """Gauges are of a moment, and add up to nothing."""
+    values, gauges = onward(frame.values), len(frame.layout.gauges)
+    if gauges:
+        values[:, -gauges:] = frame.values[:, -gauges:]
+    return replace(frame, values=values)
+
+
 def _rows(frame: Frame, rows: Index) -> Frame:
     there = None if frame.there is None else frame.there[rows]
     return Frame(frame.at[rows], frame.layout, frame.values[rows], there=there)
@@ -278,8 +308,7 @@ def _added(one: Mapping[str, Frame], other: Mapping[str, Frame]) -> Mapping[str,
 
 def rows_of(samples: Sequence[Sample]) -> Frame:
     """One row each, of one source."""
-    frames = [Frame.of(sample) for sample in samples]
-    return joined(frames)
+    return joined(Frame.of(sample) for sample in samples)
 
 
 def joined(frames: Iterable[Frame]) -> Frame:

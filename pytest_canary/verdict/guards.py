@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from pytest_canary.gates.evidence import RateEvidence
 from pytest_canary.gates.values import INFLIGHT, Bursts, Levels
-from pytest_canary.ports import Role, Sample
+from pytest_canary.ports import PROBES_TOO, Role, Sample
 from pytest_canary.stats.latency import quantiles
 from pytest_canary.stats.ratio import Counts
-from pytest_canary.stats.rows import Rows, axes, column
+from pytest_canary.stats.rows import Rows, axes, column, onward
 from pytest_canary.stats.split import SplitEvidence
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index
 from pytest_canary.verdict.tally import framed
@@ -90,6 +90,23 @@ class SplitGuard(Rows):
         canary, others = np.where(told, canary, 0.0), np.where(told, others, 0.0)
         self._by_share.update(self._share, canary, others)
         self._by_time.update(self._expected(read_for, passed), canary, others)
+
+    def follows(self, since: float) -> bool:
+        """Whether polls that begin at ``since`` may be taken in many at once: nothing is waited for."""
+        waits = self._others.any() or self._seconds.any() or not np.isnan(self._quiet_from).all()
+        return not waits and bool((self._shifted_at + INFLIGHT * self._slowest <= since).all())
+
+    def followed(self, increments: Mapping[Role, Frame], since: Array) -> int:
+        """How many successive polls can be taken in all at once: those in which nothing is out of the ordinary."""
+        canary, others = increments.get(Role.CANARY), [one for role, one in increments.items() if role != Role.CANARY]
+        if canary is None or any(PROBES_TOO in one.layout.places for one in increments.values()):
+            return 0
+        plain = (canary.of_users > 0) & (since >= self._shifted_at + INFLIGHT * self._slowest)
+        if self._share < 1:
+            plain &= np.sum([one.of_users for one in others], axis=0) > 0
+        slowest = np.max([_slowest(one) for one in increments.values()], axis=0)
+        plain &= slowest <= SLOWER * self._slowest
+        return int(np.argmin(plain)) if not plain.all() else plain.size
 
     def _wait_for(self, frames: Mapping[Role, Frame]) -> None:
         """Begin anew where requests take much longer than was known."""
@@ -174,7 +191,7 @@ class ControlGuard(Rows):
     def observe(self, increments: Mapping[Role, Frame], where: Flags | None = None) -> None:
         """Add what every role counted."""
         control, baseline = (self._counted(increments.get(role)) for role in (Role.CONTROL, Role.BASELINE))
-        self._requests, self._errors = self._requests + control[0], self._errors + control[1]
+        self._requests, self._errors = self._requests + onward(control[0]), self._errors + onward(control[1])
         self._compared = bool(baseline[0].any())
         self._evidence.alone(*control, where)
         self._evidence.compare(Counts(*control, *baseline), where=where)

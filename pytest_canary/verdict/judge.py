@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_canary.errors import BaselineFailed
 from pytest_canary.gates.values import Action, By, Gate
-from pytest_canary.ports import Role, Sample
+from pytest_canary.ports import Foreseen, Role, Sample
 from pytest_canary.verdict.decision import decide, still_waits
 from pytest_canary.verdict.sides import Sides
 from pytest_canary.verdict.values import Decision, Totals, Verdict
 
 if TYPE_CHECKING:  # numpy loads with the first judge, not in every pytest run that has this package installed
     from pytest_canary.gates.finding import Finding
+    from pytest_canary.verdict.ahead import Ahead
     from pytest_canary.verdict.frame import Frame
     from pytest_canary.verdict.tally import StageTally
 
@@ -108,6 +109,27 @@ class Judge:
         """Take in one poll; before the first stage it is passed over."""
         if self._stage is not None:
             self._panel.observe(self._framed(samples), at)
+
+    @property
+    def follows(self) -> bool:
+        """Whether :meth:`ahead` can tell anything now."""
+        return self._panel.follows
+
+    def ahead(
+        self, told: Mapping[Role, Foreseen], at: Sequence[float], began: float, rules: Mapping[str, Any]
+    ) -> Ahead | None:
+        """What would be after each of the polls to come, read at these times; None where only one by one can tell.
+
+        ``began`` is when the split was verified; ``rules`` are those of :meth:`decide`.
+        """
+        from pytest_canary.verdict.ahead import look_ahead
+
+        return look_ahead(self._panel, told, at, began, rules, self._last)
+
+    def go_on(self, ahead: Ahead, polls: int) -> None:
+        """Be where :meth:`ahead` has seen that it would be after so many polls."""
+        self._panel = self._panel.after(ahead.panel, polls)
+        self._last.update(ahead.last(polls))
 
     @property
     def _stage(self) -> StageTally | None:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_canary.gates.finding import Finding
+from pytest_canary.gates.side import Side
 from pytest_canary.gates.values import Action, Gate
 from pytest_canary.gates.watch import Watch
 from pytest_canary.gates.window import Window
 from pytest_canary.ports import NOTHING, Role
-from pytest_canary.stats.rows import column
+from pytest_canary.stats.rows import column, successive
 from pytest_canary.verdict.course import STOP, WAIT, Course, Rules, what_next
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index, Layout
 from pytest_canary.verdict.guards import ControlGuard, SplitGuard
@@ -54,6 +55,7 @@ class Panel:
     def apart(self, rows: Index) -> Panel:
         """A panel of these rollouts alone; this one goes on as it is."""
         kept = [NOTHING, *(watch.gate for watch in self.watches)]  # frozen, so both may have them
+        kept += [self._normal, *([self.stage.polls] if self.stage else [])]  # the other one's begin anew
         other = deepcopy(self, {id(one): one for one in kept})
         other.keep(rows)
         return other
@@ -150,7 +152,7 @@ class Panel:
         self.watches.append(watch)
         if stage is not None:
             self._enter(watch, stage)
-            for since, seen_at, increments in stage.polls:
+            for since, seen_at, increments in stage.each_poll():
                 _feed(watch, stage.compared_with(increments, seen_at), increments, since, seen_at, None)
         return ""
 
@@ -169,6 +171,50 @@ class Panel:
         if Role.CONTROL in increments:
             self._control = self._control or ControlGuard(self.captured)
             self._control.observe(increments, where)
+
+    # -- ahead -----------------------------------------------------------------------------------------------------
+
+    @property
+    def follows(self) -> bool:
+        """Whether the next polls may be judged many at once: a panel of one, in which nothing waits for anything."""
+        stage = self.stage
+        if stage is None or self._split is None or self.batch != 1 or not self._verified.all():
+            return False
+        since = float(stage.seen_at[0])
+        return self._split.follows(since) and all(watch.follows(since) for watch in self.watches)
+
+    def ahead(self, frames: Mapping[Role, Frame], at: Array) -> tuple[Panel, int]:
+        """What a panel of one would be after each of the polls in the rows of ``frames``, read at the times ``at``.
+
+        Its first so many rows are just what they would be if one poll came after the other; the rest are not known.
+        """
+        other, stage = self.apart(np.zeros(at.size, dtype=np.intp)), self.stage
+        assert stage is not None
+        assert self._split is not None
+        with successive(at.size):
+            other.observe(frames, at)
+            since, seen_at, increments = other.told
+            reference = stage.compared_with(increments, seen_at)
+        sure = [self._split.followed(increments, since)]
+        sure += [watch.followed(*_sides(watch, reference, increments), since) for watch in self.watches]
+        return other, min(sure)
+
+    @property
+    def told(self) -> tuple[Array, Array, Mapping[Role, Frame]]:
+        """From when to when the last poll of this stage counted what."""
+        assert self.stage is not None
+        return self.stage.polls[-1]
+
+    def after(self, ahead: Panel, polls: int) -> Panel:
+        """The panel that :meth:`ahead` has found for the time after so many polls."""
+        assert self.stage is not None
+        assert ahead.stage is not None
+        since, at, increments = ahead.told
+        rows = np.arange(polls)
+        self.stage.polls.append((since[rows], at[rows], {role: one.keep(rows) for role, one in increments.items()}))
+        ahead.keep(rows[-1:])
+        ahead._normal, ahead.stage.polls = self._normal, self.stage.polls
+        return ahead
 
     def split_seen(self, where: Flags | None = None) -> None:
         """The split of this stage has been verified, everywhere or ``where``; from here on it is watched."""
@@ -267,7 +313,11 @@ def _feed(
     watch: Watch, reference: Frame | None, increments: Mapping[Role, Frame], since: Array, at: Array,
     where: Flags | None,
 ) -> None:  # fmt: skip
-    canary, baseline = (
-        side_of(watch.gate, frame) if frame is not None else None for frame in (increments.get(Role.CANARY), reference)
-    )
-    watch.observe(canary, baseline, since, at, where)
+    watch.observe(*_sides(watch, reference, increments), since, at, where)
+
+
+def _sides(watch: Watch, reference: Frame | None, increments: Mapping[Role, Frame]) -> tuple[Side | None, Side | None]:
+    """What was counted for a gate: by the canary, and by what it is compared with."""
+    canary = increments.get(Role.CANARY)
+    mine, theirs = (None if frame is None else side_of(watch.gate, frame) for frame in (canary, reference))
+    return mine, theirs

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isnan
 
 import numpy as np
 
 from pytest_canary.ports import Role, Sample
 from pytest_canary.stats.latency import quantiles
+from pytest_canary.stats.rows import polls_ahead
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index
 from pytest_canary.verdict.values import Totals
 
@@ -28,6 +29,7 @@ class StageTally:
         self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
         self.allowance, self.young_until = allowance, at
         self.polls: deque[tuple[Array, Array, Mapping[Role, Frame]]] = deque(maxlen=_KEPT_POLLS)
+        """A row each; several where they came all at once."""
         self.totals: dict[Role, Frame] = {}
         self._last = {role: sound for role, frame in frames.items() if (sound := frame.sound()) is not None}
         self.seen_at = at
@@ -42,9 +44,22 @@ class StageTally:
     def keep(self, rows: Index) -> None:
         """Go on with these rollouts only."""
         self.at, self.young_until, self.seen_at = self.at[rows], self.young_until[rows], self.seen_at[rows]
-        self.polls.clear()
+        self.polls = deque(maxlen=_KEPT_POLLS)
         self.totals = {role: frame.keep(rows) for role, frame in self.totals.items()}
         self._last = {role: frame.keep(rows) for role, frame in self._last.items()}
+
+    def each_poll(self) -> Iterator[tuple[Array, Array, Mapping[Role, Frame]]]:
+        """The polls of this stage that are remembered, one after the other: from when to when, what was counted."""
+        for since, at, increments in self.polls:
+            for row in np.arange(since.size)[:, None]:
+                yield since[row], at[row], {role: frame.keep(row) for role, frame in increments.items()}
+
+    def followed_by(self, frames: Mapping[Role, Frame]) -> bool:
+        """Whether these polls tell what the last one did, so that what each has counted can be seen from its rows."""
+        return frames.keys() == self._last.keys() and all(
+            frame.layout == self._last[role].layout and not frame.replicas and np.isfinite(frame.values).all()
+            for role, frame in frames.items()
+        )
 
     @property
     def normal(self) -> Frame | None:
@@ -88,16 +103,20 @@ class StageTally:
             if frame is None:
                 continue
             self._last[role] = frame
+            if before is not None and polls_ahead():
+                before = frame.behind(before)
             increment = frame.since(before) if before is not None else None
             if before is not None and increment is not None:
                 increment = increment if where is None else increment.only(where)
                 self.spans[role] = np.maximum(0.0, frame.at - before.at)
                 increments[role] = increment
                 total = self.totals.get(role)
-                self.totals[role] = increment if total is None else total + increment
+                self.totals[role] = increment.onward() if total is None else total + increment.onward()
         since, seen_at = self.seen_at, np.maximum(at, self.seen_at)
+        if polls_ahead():
+            since = np.append(since[:1], seen_at[:-1])
         self.seen_at = seen_at if where is None else np.where(where, seen_at, since)
-        if self.batch == 1:  # who asks for more gates while it runs is a live run
+        if self.batch == 1 or polls_ahead():  # who asks for more gates while it runs is a live run
             self.polls.append((since, self.seen_at, increments))
         return since, increments
 

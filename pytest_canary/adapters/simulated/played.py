@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Protocol
 
-from pytest_canary.ports import Asked, Clock, Fact, Histogram, Revision, Role, Sample, Shared
+import numpy as np
+
+from pytest_canary.adapters.simulated.future import Future
+from pytest_canary.ports import Asked, Clock, Fact, Foreseen, Histogram, Revision, Role, Sample, Shared
 from pytest_canary.simulation.draws import ROLES, Drawn, Draws, Part
 from pytest_canary.simulation.layout import OUTCOMES, Layout
 from pytest_canary.simulation.scene import Scene
@@ -53,6 +56,9 @@ class PlayedMetrics:
         self._draws = Draws(play.scene, [play.seed])
         self._until = clock.now()
         self._counted: Drawn | None = None
+        self._future: Future | None = None
+        self._known = self._now_known
+        """On what the future was built."""
         self._who: dict[Role, tuple[str, str]] = {}
         self._first: str | None = None
         stage.counters.append(self._count)
@@ -91,9 +97,30 @@ class PlayedMetrics:
                 self._counted = self._draws.nothing()
             return {role: told(self._draws.layout, self._counted, role, self._until) for role in asked}
 
+    def ahead(self, roles: Sequence[Role], times: Sequence[float]) -> Mapping[Role, Foreseen]:
+        """As :class:`~pytest_canary.ports.Foresees` has it; where pods are told apart, nothing is."""
+        with self._stage.lock:
+            self._catch_up(self._clock.now(), too=False)
+            if self._counted is None or self._draws.layout.pods > 1:
+                return {}
+            places, asked = self._stage.state.places, [role for role in roles if role in self._who]
+            found = self._future.at(times) if self._future is not None else None
+            if found is None:
+                self._let_go()
+                parts = {role: self._part(role, self._stage.state.shares[role]) for role in places}
+                self._future = Future(self._draws, parts, self._counted, self._until)
+                self._known = self._now_known
+                found = self._future.at(times) or []
+            layout = self._draws.layout
+            return {role: foreseen(layout, found, role, times) for role in asked}
+
     def _count(self) -> None:
         """Let everything happen that has happened until now, at the shares of that time."""
         now, state = self._clock.now(), self._stage.state
+        self._catch_up(now, too=True)
+        if self._future is not None and self._until == now:
+            return
+        self._let_go()
         seconds, self._until = now - self._until, now
         self._look_who_is_there()
         if seconds <= 0 or not state.places:
@@ -104,6 +131,26 @@ class PlayedMetrics:
             self._counted = drawn
         else:
             self._counted.add(drawn)
+
+    @property
+    def _now_known(self) -> tuple[Mapping[Role, Revision], Mapping[Role, float], Mapping[str, float]]:
+        """All that what is counted depends on besides time and chance."""
+        state = self._stage.state
+        return dict(state.places), dict(state.shares), dict(self._stage.asked)
+
+    def _catch_up(self, now: float, *, too: bool) -> None:
+        """What was foreseen until ``now`` has happened, unless something else has."""
+        if self._future is not None:
+            if self._known != self._now_known:
+                self._let_go()
+                return
+            self._future.pass_by(now, too=too)
+            self._counted, self._until = self._future.counted, self._future.until
+
+    def _let_go(self) -> None:
+        """Go on without what was foreseen from here on."""
+        if self._future is not None:
+            self._draws, self._counted, self._future = self._future.left(), self._future.counted.copy(), None
 
     def _look_who_is_there(self) -> None:
         """New processes are cold, and count from nothing."""
@@ -165,3 +212,10 @@ def _told(
         for name, (columns, each) in one.counters.items():
             counters[name] = each * sum([block[column] for column in columns])
     return counters, histograms
+
+
+def foreseen(layout: Layout, drawn: Sequence[Drawn], role: Role, times: Sequence[float]) -> Foreseen:
+    """What ``role`` will have counted at each of ``times``, as :func:`told` has it."""
+    place = ROLES.index(role)
+    stacks = (np.stack([getattr(one, name)[0, place] for one in drawn]) for name in ("counts", "sums", "gauges"))
+    return Foreseen(times, told(layout, drawn[0], role, times[0]), layout.read(*stacks).table)
