@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from pytest_canary.ports import Explains as Explains
     from pytest_canary.ports import Fact as Fact
     from pytest_canary.ports import Fault as Fault
+    from pytest_canary.ports import Foreseen as Foreseen
+    from pytest_canary.ports import Foresees as Foresees
     from pytest_canary.ports import Histogram as Histogram
     from pytest_canary.ports import Ledger as Ledger
     from pytest_canary.ports import MetricSource as MetricSource
@@ -91,9 +93,9 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "ports": (
-            "Adapter Answer Asked Change Clock Explains Fact Fault Histogram Ledger MetricSource NamesModels Platform "
-            "Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample Seen Shared Users "
-            "Weights World"
+            "Adapter Answer Asked Change Clock Explains Fact Fault Foreseen Foresees Histogram Ledger MetricSource "
+            "NamesModels Platform Probe Probed Probes Prompt Readiness Remembers Replicas Revision Role Router Sample "
+            "Seen Shared Users Weights World"
         ),
         "errors": (
             "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError "

@@ -529,29 +529,32 @@ class Foreseen:
     times: Sequence[float]
     like: Sample
     """The first of them; all have its names and boundaries."""
-    numbers: Any
-    """A row for each time: counters, then the counts and the sum of each histogram, then gauges, in its order."""
+    counters: Mapping[str, Sequence[float]]
+    """Each at every time."""
+    others: Any
+    """A row for each time: the counts and the sum of each histogram, then gauges, in the order of ``like``."""
 
     def brief(self) -> Iterator[Sample]:
         """Samples without buckets: counters, and of each histogram its sum alone."""
-        at, sums = len(self.like.counters), dict[str, int]()
+        at, sums = 0, dict[str, int]()
         for name, histogram in self.like.histograms.items():
             at += len(histogram.counts)
             sums[name], at = at, at + 1
-        counters = self.numbers[:, : len(self.like.counters)].tolist()
-        totals = self.numbers[:, [*sums.values()]].tolist()
-        for time, counted, total in zip(self.times, counters, totals, strict=True):
+        totals = self.others[:, [*sums.values()]].tolist()
+        for time, counted, total in zip(self.times, zip(*self.counters.values(), strict=True), totals, strict=True):
             histograms = {name: Histogram((), (), one) for name, one in zip(sums, total, strict=True)}
-            yield Sample(time, dict(zip(self.like.counters, counted, strict=True)), histograms)
+            yield Sample(time, dict(zip(self.counters, counted, strict=True)), histograms)
 
     def sample(self, index: int) -> Sample:
         """All that is told of the time with this index."""
-        row, at, histograms = self.numbers[index].tolist(), len(self.like.counters), dict[str, Histogram]()
+        row, at, histograms = self.others[index].tolist(), 0, dict[str, Histogram]()
         for name, one in self.like.histograms.items():
             end = at + len(one.counts)
             histograms[name], at = Histogram(one.bounds, tuple(row[at:end]), row[end]), end + 1
-        counters, gauges = zip(self.like.counters, row, strict=False), zip(self.like.gauges, row[at:], strict=True)
-        return Sample(self.times[index], dict(counters), histograms, gauges=dict(gauges))
+        counters = {name: counted[index] for name, counted in self.counters.items()}
+        return Sample(
+            self.times[index], counters, histograms, gauges=dict(zip(self.like.gauges, row[at:], strict=True))
+        )
 
 
 class Foresees(Protocol):

@@ -94,11 +94,8 @@ def _foreseen(told: Foreseen, role: Role, prices: Prices) -> Foreseen:
     like = priced(told.like, role, prices)
     if len(like.counters) == len(told.like.counters):
         return told
-    import numpy as np
-
     costs = [priced(sample, role, prices).counters["cost"] for sample in told.brief()]
-    numbers = np.insert(told.numbers, len(told.like.counters), costs, axis=1)
-    return replace(told, like=like, numbers=numbers)
+    return replace(told, like=like, counters={**told.counters, "cost": costs})
 
 
 class InFront:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from threading import RLock
-from typing import TypedDict
 
 from pytest_canary.errors import (
     AdapterError,
@@ -28,6 +27,7 @@ from pytest_canary.ports import Foreseen, Revision, Role, Sample, Seen, World
 from pytest_canary.recording import Poll
 from pytest_canary.rollout.book import Book
 from pytest_canary.rollout.capacity import Capacity
+from pytest_canary.rollout.foresight import Foresight, StageRules
 from pytest_canary.rollout.news import held_back, old
 from pytest_canary.rollout.pulse import Pulse
 from pytest_canary.rollout.refuge import Refuge
@@ -41,22 +41,8 @@ STALE_SECONDS = 10.0
 """Besides a poll; after a longer gap between two looks (a run that was stopped) nothing goes on before the next."""
 
 
-AT_ONCE = 256
-"""Polls that are judged at once where all of them are known beforehand ..."""
-WORTH_IT = 8
-"""... and how many it takes to be worth it."""
 TOLD_SECONDS = 30.0
 """Where time is virtual many polls pass in a blink: what is waited for is told at some of them."""
-
-
-class StageRules(TypedDict):
-    """When a stage may end; seconds."""
-
-    hold: float
-    min_requests: int
-    deadline: float | None
-    pace: str
-    when_undecided: str
 
 
 class _CutMeanwhile(Exception):
@@ -85,6 +71,7 @@ class Traffic:
         self._first_bad: float | None = None
         self._blind, self._looked_at, self._told_at = "", 0.0, float("-inf")
         self._pulse, self._died = Pulse(world), ""
+        self._foresight = Foresight(world, judge, plan.poll_seconds)
         self._capacity, self._refuge = Capacity(plan, world, book, build, self._lock), Refuge(world, book)
 
     # -- given ---------------------------------------------------------------------------------------------------
@@ -180,23 +167,17 @@ class Traffic:
             clock.sleep(self._plan.poll_seconds if clock.virtual else min(TICK_SECONDS, self._plan.poll_seconds))
 
     def _pass_over(self, stage: Stage, start: float) -> None:
-        """Where the source knows what is to come, let all polls pass that bring no decision; the next one does not.
-
-        They are judged by the same rules, all at once.
-        """
-        ahead = getattr(self._world.source, "ahead", None)
-        clock, poll = self._world.clock, self._plan.poll_seconds
-        while ahead is not None and self.flowing and self._judge.follows:
-            times = [clock.now()]
-            while len(times) < AT_ONCE and times[-1] - start < stage.hold_seconds:
-                times.append(times[-1] + poll)
-            told = ahead(self._roles, times) if len(times) >= WORTH_IT else {}
-            seen = self._judge.ahead(told, times, start, self._rules(stage)) if told else None
-            passed = self._passed(told, seen.quiet) if seen else 0
-            if seen and passed:
-                self._judge.go_on(seen, passed)
+        """Let all polls pass of which it is known that they bring no decision; the next one may."""
+        while self.flowing:
+            foreseen = self._foresight.polls(self._roles, stage, start, self._rules(stage))
+            if foreseen is None:
+                return
+            told, ahead = foreseen
+            passed = self._passed(told, ahead.quiet)
+            if passed:
+                self._judge.go_on(ahead, passed)
                 self._last.update({role: one.sample(passed - 1) for role, one in told.items()})
-            if passed < len(times):
+            if not self._foresight.went(passed):
                 return
 
     def _passed(self, told: Mapping[Role, Foreseen], polls: int) -> int:

@@ -122,7 +122,8 @@ class Frame:
     def foreseen(cls, told: Foreseen, like: Frame | None = None) -> Frame:
         """A row for each of successive polls; the layout is that of ``like`` where it fits."""
         layout = like.layout if like is not None and like.layout.fits(told.like) else layout_of(told.like)
-        return cls(np.array(told.times, dtype=np.float64), layout, np.asarray(told.numbers, dtype=np.float64))
+        counters = np.array(list(told.counters.values()), dtype=np.float64).T
+        return cls(np.array(told.times, dtype=np.float64), layout, np.concatenate([counters, told.others], axis=1))
 
     @property
     def batch(self) -> int:

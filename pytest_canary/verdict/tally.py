@@ -57,8 +57,9 @@ class StageTally:
     def followed_by(self, frames: Mapping[Role, Frame]) -> bool:
         """Whether these polls tell what the last one did, so that what each has counted can be seen from its rows."""
         return frames.keys() == self._last.keys() and all(
-            frame.layout == self._last[role].layout and not frame.replicas and np.isfinite(frame.values).all()
+            frame.layout == last.layout and not (last.replicas or last.strata) and np.isfinite(frame.values).all()
             for role, frame in frames.items()
+            for last in [self._last[role]]
         )
 
     @property

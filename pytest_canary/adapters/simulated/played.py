@@ -218,4 +218,6 @@ def foreseen(layout: Layout, drawn: Sequence[Drawn], role: Role, times: Sequence
     """What ``role`` will have counted at each of ``times``, as :func:`told` has it."""
     place = ROLES.index(role)
     stacks = (np.stack([getattr(one, name)[0, place] for one in drawn]) for name in ("counts", "sums", "gauges"))
-    return Foreseen(times, told(layout, drawn[0], role, times[0]), layout.read(*stacks).table)
+    counts = layout.read(*stacks)
+    counters = {name: column.tolist() for name, column in counts.counters.items()}
+    return Foreseen(times, told(layout, drawn[0], role, times[0]), counters, counts.table[:, len(counters) :])

@@ -1,0 +1,218 @@
+"""Polls that are known beforehand are judged at once just as they would be one after the other."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pytest_canary.gates import Bursts, Decide, Gate, Levels, Limits, metric
+from pytest_canary.ports import PROBES_TOO, Foreseen, Histogram, Role, Sample
+from pytest_canary.verdict import Judge, share_alpha
+from pytest_canary.verdict.frame import Frame
+from tests.unit.judged import LADDER, shaped
+
+BEFORE, POLLS, EVERY = 20, 60, 2.0
+NEVER = {"hold": 1e9, "min_requests": 10**9, "deadline": None, "pace": "hold", "when_undecided": "advance"}
+
+
+def _gate(name, decide=Decide.EVIDENCE, levels=None, **limits):
+    stages = limits.pop("stages", ())
+    return Gate(name, metric(name), Limits(**limits), decide=decide, stages=stages, levels=levels or Levels())
+
+
+KINDS = {
+    "rates": [_gate("error_rate", ratio=1.5, max=0.2), _gate("client_error_rate", delta=0.02)],
+    "estimates": [_gate("error_rate", Decide.ESTIMATE, ratio=1.5), _gate("latency_p99", Decide.ESTIMATE, ratio=1.5)],
+    "tails": [_gate("latency_p99", ratio=1.2, stages=((1, Limits(ratio=1.5)),)), _gate("ttft_p95", max=1.5)],
+    "means": [_gate("output_tokens", ratio=1.3), _gate("cost_per_request", ratio=1.2), _gate("quality", min=0.1)],
+    "sums": [_gate("cost_per_request", ratio=1.2), _gate("output_tokens", ratio=1.3)],
+    "tokens": [_gate("inter_token_latency_p95", ratio=1.5), _gate("inter_token_latency", ratio=1.5)],
+    "guarded": [_gate("error_rate", levels=Levels(bursts=Bursts.GUARD), ratio=1.5)],
+    "ignored": [_gate("error_rate", levels=Levels(bursts=Bursts.IGNORE), ratio=1.5)],
+}
+WORLDS = {"calm": 0.02, "rare": 0.0005, "bursts": 0.02, "frequent": 0.3}
+"""Share of errors; in ``bursts`` they come all at once."""
+
+
+class Source:
+    """Counters of one rollout that grow by chance; every poll brings requests of both builds."""
+
+    def __init__(self, seed, world, bad, sums=False):
+        self.bad = bad
+        self._chance, self._world, self._sums, self._counts = random.Random(seed), world, sums, {}
+
+    def grown(self, at, share):
+        """One more poll: the canary gets its share of the requests, alone if that is all of them."""
+        more = self._chance.randint(100, 300)
+        mine = max(1, sum(self._chance.random() < share for _ in range(more)))
+        told = {Role.CANARY: self._more(Role.CANARY, at, mine)} if share else {}
+        return told if share == 1 else {Role.BASELINE: self._more(Role.BASELINE, at, more - mine), **told}
+
+    def _more(self, role, at, more):
+        own, bad = self._chance, self.bad if role is Role.CANARY else 1.0
+        counts = self._counts.setdefault(role, [0.0, 0.0, 0.0, np.zeros(len(LADDER) + 1), 0.0])
+        share = min(WORLDS[self._world] * bad, 0.9)
+        if self._world == "bursts":
+            share = share * 8 if own.random() < 0.125 else 0.0
+        counts[0] += more
+        counts[1] += sum(own.random() < share for _ in range(more))
+        counts[2] += sum(own.random() < 0.05 for _ in range(more))
+        counts[3] = counts[3] + np.array(shaped(more, bad**0.3).counts).round()
+        counts[4] += more * own.uniform(0.8, 1.2) * bad
+        slow = Histogram(LADDER, tuple(counts[3].tolist()), float(counts[3].sum()) * 0.25 * bad**0.3)
+        counters = {"requests": counts[0], "errors": counts[1], "client_errors": counts[2]}
+        names = ["latency", "ttft", "itl", "output_tokens", "cost", "quality"]
+        if self._sums:
+            names.remove("cost")
+            counters["cost"] = counts[4]
+        return Sample(at, counters, dict.fromkeys(names, slow))
+
+
+def _foreseen(samples):
+    like, table = samples[0], np.concatenate([Frame.of(sample).values for sample in samples])
+    counters = {name: [sample.counters[name] for sample in samples] for name in like.counters}
+    return Foreseen([sample.at for sample in samples], like, counters, table[:, len(counters) :])
+
+
+def _judge(kind, source, gates=None):
+    """A judge that has seen what is normal, the time, and the counters from which the first stage counts."""
+    judge = Judge(share_alpha(gates or KINDS[kind]), 3)
+    before = [source.grown(EVERY * n, 0.0)[Role.BASELINE] for n in range(BEFORE)]
+    judge.capture(before[-1].since(before[0]), [b.since(a) for a, b in pairwise(before)])
+    at = EVERY * BEFORE
+    return judge, at, source.grown(at, 0.5)
+
+
+SHARES = (0.2, 0.5, 1.0)
+
+
+def _begin(judge, stage, at, first):
+    judge.start_stage(stage, at, SHARES[stage], SHARES[stage] < 1, 1000.0, 60, first, allowance=1.5)
+    judge.split_seen()
+
+
+def _same(one, other, where):
+    for a, b in zip(one.verdicts(), other.verdicts(), strict=True):
+        assert (a.status, a.by, a.harmless) == (b.status, b.by, b.harmless), (where, a, b)
+        for mine, theirs in ((a.canary, b.canary), (a.baseline, b.baseline)):  # sums may round in another order
+            assert (mine.requests, mine.events) == (theirs.requests, theirs.events), where
+            assert (mine.value or 0.0) == pytest.approx(theirs.value or 0.0, rel=1e-12), where
+        assert (a.evidence, a.odds) == pytest.approx((b.evidence, b.odds), rel=1e-6, abs=1e-12), (where, a.gate)
+        assert (a.interval or ()) == pytest.approx(b.interval or (), rel=1e-6), where
+    assert one.requests == other.requests
+    assert one.wrong() == other.wrong()
+
+
+def _polls(source, at, number=POLLS, stage=0):
+    return [source.grown(at + EVERY * n, SHARES[stage]) for n in range(1, number + 1)]
+
+
+@pytest.mark.parametrize("bad", [1.0, 2.5], ids=["good", "bad"])
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_polls_at_once_say_what_they_say_one_by_one(kind, world, bad):
+    """Whatever row a rollout goes on from, through two stages and the last: the same verdicts, split and requests."""
+    source, twin = (Source(f"{kind}{world}", world, bad, kind == "sums") for _ in range(2))
+    alone, at, first = _judge(kind, source)
+    ahead, leave, at_once = _judge(kind, twin)[0], random.Random(world), 0
+    for stage in range(len(SHARES)):
+        for judge in (alone, ahead):
+            _begin(judge, stage, at, first)
+        polls = _polls(source, at, stage=stage)
+        at, first, done = at + EVERY * POLLS, {**first, **polls[-1]}, 0
+        while done < POLLS:
+            seen, taken = _ahead(ahead, polls[done:]), 0
+            if seen is not None and seen.quiet:
+                taken = min(seen.quiet, leave.choice([1, 7, 30]))
+                for poll in polls[done : done + taken]:
+                    alone.observe(poll, poll[Role.CANARY].at)
+                ahead.go_on(seen, taken)
+            for judge in (alone, ahead):  # the poll after those, or the one that brings something
+                for poll in polls[done + taken : done + taken + 1]:
+                    judge.observe(poll, poll[Role.CANARY].at)
+            done, at_once = done + taken + 1, at_once + taken
+            _same(alone, ahead, (kind, stage, done))
+    assert at_once > POLLS or bad > 1.0 or world not in ("calm", "rare")
+
+
+def _ahead(judge, polls):
+    told = {role: _foreseen([poll[role] for poll in polls]) for role in polls[0]}
+    return judge.ahead(told, told[Role.CANARY].times, 0.0, NEVER) if judge.follows else None
+
+
+def test_a_poll_that_brings_a_failure_is_not_passed_over():
+    """The polls before it are; the judge that looks at it itself says what it would have said."""
+    alone, at, first = _judge("rates", source := Source("late", "calm", 1.0))
+    ahead = _judge("rates", Source("late", "calm", 1.0))[0]
+    for judge in (alone, ahead):
+        _begin(judge, 0, at, first)
+    polls = _polls(source, at, 30)
+    source.bad = 12.0
+    polls += _polls(source, at + 30 * EVERY, 30)
+    failed = 0
+    while not alone.failures():
+        alone.observe(polls[failed], polls[failed][Role.CANARY].at)
+        failed += 1
+    ahead.observe(polls[0], polls[0][Role.CANARY].at)
+    seen = _ahead(ahead, polls[1:])
+    assert 30 < failed == seen.quiet + 2
+    ahead.go_on(seen, seen.quiet)
+    assert not ahead.failures()
+    ahead.observe(polls[failed - 1], polls[failed - 1][Role.CANARY].at)
+    assert ahead.failures() == alone.failures()
+
+
+def test_the_end_of_a_stage_is_not_passed_over():
+    """Polls are quiet only while the stage cannot end."""
+    judge, at, first = _judge("rates", source := Source("end", "calm", 1.0))
+    _begin(judge, 0, at, first)
+    polls = _polls(source, at, 40)
+    judge.observe(polls[0], polls[0][Role.CANARY].at)
+    told = {role: _foreseen([poll[role] for poll in polls[1:]]) for role in polls[0]}
+    times = told[Role.CANARY].times
+    ends = judge.ahead(told, times, at, {**NEVER, "hold": 30.0, "min_requests": 1})
+    late = judge.ahead(told, times, at, {**NEVER, "deadline": 50.0})
+    assert (times[ends.quiet] - at, times[late.quiet] - at) == (30.0, 50.0)
+
+
+@pytest.mark.parametrize("what", ["nobody", "replicas", "probes", "window"])
+def test_what_must_be_seen_poll_by_poll_is_left_to_whoever_looks(what):
+    """A poll without requests, replicas with windows of their own, probes among users, a rule that looks at windows."""
+    gates = [_gate("error_rate", Decide.WINDOW, ratio=1.5)] if what == "window" else KINDS["rates"]
+    judge, at, first = _judge("rates", source := Source("odd", "calm", 1.0), gates)
+    if what == "probes":
+        first = {role: _probed(one) for role, one in first.items()}
+    _begin(judge, 0, at, first)
+    polls = _polls(source, at, 20)
+    if what == "probes":
+        polls = [{role: _probed(one) for role, one in poll.items()} for poll in polls]
+    judge.observe(polls[0], polls[0][Role.CANARY].at)
+    if what == "nobody":
+        quiet = polls[5][Role.CANARY]
+        polls[6][Role.CANARY] = Sample(polls[6][Role.CANARY].at, quiet.counters, quiet.histograms)
+    if what == "replicas":
+        judge.observe({r: Sample(s.at, s.counters, s.histograms, {"a": s}) for r, s in polls[1].items()}, at + 4.0)
+        polls = [{r: Sample(s.at, s.counters, s.histograms, {"a": s}) for r, s in poll.items()} for poll in polls]
+    seen = _ahead(judge, polls[2:])
+    assert (seen.quiet if seen is not None else 0) == (4 if what == "nobody" else 0)
+
+
+def _probed(sample):
+    return Sample(sample.at, {**sample.counters, PROBES_TOO: 0.0}, sample.histograms)
+
+
+def test_a_gate_that_comes_later_is_shown_the_polls_that_were_passed_over():
+    """It has the evidence that it would have had if each had been looked at."""
+    alone, at, first = _judge("rates", source := Source("late gate", "calm", 1.0))
+    ahead = _judge("rates", Source("late gate", "calm", 1.0))[0]
+    for judge in (alone, ahead):
+        _begin(judge, 0, at, first)
+    polls = _polls(source, at, 30)
+    ahead.observe(polls[0], polls[0][Role.CANARY].at)
+    ahead.go_on(_ahead(ahead, polls[1:]), 29)
+    for poll in polls:
+        alone.observe(poll, poll[Role.CANARY].at)
+    for judge in (alone, ahead):
+        judge.add(_gate("latency_p99", ratio=1.5))
+    _same(alone, ahead, "late gate")
