@@ -31,8 +31,10 @@ KINDS = {
     "guarded": [_gate("error_rate", levels=Levels(bursts=Bursts.GUARD), ratio=1.5)],
     "ignored": [_gate("error_rate", levels=Levels(bursts=Bursts.IGNORE), ratio=1.5)],
 }
-WORLDS = {"calm": 0.02, "rare": 0.0005, "bursts": 0.02, "frequent": 0.3}
-"""Share of errors; in ``bursts`` they come all at once."""
+WORLDS = {"calm": 0.02, "rare": 0.0005, "bursts": 0.02, "frequent": 0.3, "storm": 0.02}
+"""Share of errors; in ``bursts`` they come all at once, and so they do in a ``storm`` once it has begun."""
+STORM = 70.0
+"""Seconds."""
 
 
 class Source:
@@ -53,8 +55,8 @@ class Source:
         own, bad = self._chance, self.bad if role is Role.CANARY else 1.0
         counts = self._counts.setdefault(role, [0.0, 0.0, 0.0, np.zeros(len(LADDER) + 1), 0.0])
         share = min(WORLDS[self._world] * bad, 0.9)
-        if self._world == "bursts":
-            share = share * 8 if own.random() < 0.125 else 0.0
+        if self._world == "bursts" or (self._world == "storm" and at > STORM):
+            share = min(share * 8, 0.9) if own.random() < 0.125 else 0.0
         counts[0] += more
         counts[1] += sum(own.random() < share for _ in range(more))
         counts[2] += sum(own.random() < 0.05 for _ in range(more))
@@ -113,7 +115,17 @@ def _polls(source, at, number=POLLS, stage=0):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_polls_at_once_say_what_they_say_one_by_one(kind, world, bad):
     """Whatever row a rollout goes on from, through two stages and the last: the same verdicts, split and requests."""
-    source, twin = (Source(f"{kind}{world}", world, bad, kind == "sums") for _ in range(2))
+    _through_all_stages(kind, world, bad, f"{kind}{world}")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bursts_that_begin_meanwhile_limit_the_same_windows(seed):
+    """What a window may be worth is known before it: by its own polls nothing of it changes."""
+    _through_all_stages("rates", "storm", 1.2, seed)
+
+
+def _through_all_stages(kind, world, bad, seed):
+    source, twin = (Source(seed, world, bad, kind == "sums") for _ in range(2))
     alone, at, first = _judge(kind, source)
     ahead, leave, at_once = _judge(kind, twin)[0], random.Random(world), 0
     for stage in range(len(SHARES)):
@@ -176,9 +188,28 @@ def test_the_end_of_a_stage_is_not_passed_over():
     assert (times[ends.quiet] - at, times[late.quiet] - at) == (30.0, 50.0)
 
 
-@pytest.mark.parametrize("what", ["nobody", "replicas", "probes", "window"])
+def test_a_split_that_is_wrong_is_wrong_at_the_same_poll():
+    """Requests that follow another share than was set make any comparison worthless; how soon is a matter of odds."""
+    alone, at, first = _judge("rates", source := Source("split", "calm", 1.0))
+    ahead = _judge("rates", Source("split", "calm", 1.0))[0]
+    for judge in (alone, ahead):
+        _begin(judge, 0, at, first)
+    polls = [source.grown(at + EVERY * n, 0.24) for n in range(1, 61)]
+    wrong = 0
+    while not alone.wrong():
+        alone.observe(polls[wrong], polls[wrong][Role.CANARY].at)
+        wrong += 1
+    ahead.observe(polls[0], polls[0][Role.CANARY].at)
+    seen = _ahead(ahead, polls[1:])
+    assert 3 < wrong == seen.quiet + 2
+    ahead.go_on(seen, seen.quiet)
+    ahead.observe(polls[wrong - 1], polls[wrong - 1][Role.CANARY].at)
+    assert ahead.wrong() == alone.wrong()
+
+
+@pytest.mark.parametrize("what", ["nobody", "slower", "replicas", "probes", "window"])
 def test_what_must_be_seen_poll_by_poll_is_left_to_whoever_looks(what):
-    """A poll without requests, replicas with windows of their own, probes among users, a rule that looks at windows."""
+    """A poll without requests, one that took far longer, replicas, probes among users, a rule of the last thousand."""
     gates = [_gate("error_rate", Decide.WINDOW, ratio=1.5)] if what == "window" else KINDS["rates"]
     judge, at, first = _judge("rates", source := Source("odd", "calm", 1.0), gates)
     if what == "probes":
@@ -191,11 +222,23 @@ def test_what_must_be_seen_poll_by_poll_is_left_to_whoever_looks(what):
     if what == "nobody":
         quiet = polls[5][Role.CANARY]
         polls[6][Role.CANARY] = Sample(polls[6][Role.CANARY].at, quiet.counters, quiet.histograms)
+    if what == "slower":
+        _slow(polls[6:])
     if what == "replicas":
         judge.observe({r: Sample(s.at, s.counters, s.histograms, {"a": s}) for r, s in polls[1].items()}, at + 4.0)
         polls = [{r: Sample(s.at, s.counters, s.histograms, {"a": s}) for r, s in poll.items()} for poll in polls]
     seen = _ahead(judge, polls[2:])
-    assert (seen.quiet if seen is not None else 0) == (4 if what == "nobody" else 0)
+    assert (seen.quiet if seen is not None else 0) == (4 if what in ("nobody", "slower") else 0)
+
+
+def _slow(polls):
+    """Hundreds of requests end in the last bucket that has a boundary, from the first of these polls on."""
+    for poll in polls:
+        one, late = poll[Role.CANARY], dict[str, Histogram]()
+        for name, told in one.histograms.items():
+            counts = (*told.counts[:-2], told.counts[-2] + 500, told.counts[-1])
+            late[name] = Histogram(told.bounds, counts, told.total)
+        poll[Role.CANARY] = Sample(one.at, one.counters, late)
 
 
 def _probed(sample):
