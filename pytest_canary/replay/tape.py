@@ -159,13 +159,18 @@ class Tape:
         self._latest.update(line.samples)
 
     def _to_check(self) -> None:
-        """Play to the next look at the split."""
+        """Play to the next look at the split; where that run saw the split after fewer, its hold begins there."""
         while not self.over():
             line = self._next()
             if isinstance(line, Recorded) and line.poll is Poll.CHECK:
                 self._now = line.at
                 self._latest.update(line.samples)
                 return
+            if isinstance(line, Event) and line.kind == "split":
+                self._now, self.phase = line.at, Phase.HOLD
+                return
+            if isinstance(line, Event) and line.kind == "held":
+                raise self._ends(f"line {line.line} ends a hold whose beginning is missing", goes_on=True)
             self._play(line)
 
     def _to_split(self) -> None:
@@ -209,7 +214,12 @@ class Tape:
         self._now = max(self._now, until)
 
     def _play(self, line: Line | None) -> None:
-        """Let the rollout live through ``line``; raises RecordingEnds where the run came to its end."""
+        """Let the rollout live through ``line``; raises RecordingEnds where the run came to its end, or to a stage."""
+        if isinstance(line, Event) and line.kind == "stage" and self.phase in (Phase.VERIFY, Phase.HOLD):
+            self._back(line)
+            raise self._ends("the recording goes on before today's gates decide", goes_on=True)
+        if isinstance(line, Recorded) and line.poll is Poll.BEFORE:
+            raise self._ends(f"line {line.line} has the counters of a stage whose beginning is missing")
         if isinstance(line, Recorded) and line.poll is Poll.LOOK:
             self._now, self._looking = line.at, line
             self.looks += 1
@@ -252,5 +262,5 @@ class Tape:
 def _passes(line: Line | None) -> TypeGuard[Recorded | Event]:
     """Whether ``line`` may stand between the last look at a split and the moment at which it was seen."""
     if isinstance(line, Event):
-        return line.kind not in ("split", "cut", "stage", "outcome")
+        return line.kind not in ("split", "held", "cut", "stage", "outcome")
     return isinstance(line, Recorded) and line.poll is Poll.LOOK

@@ -142,7 +142,7 @@ def test_a_file_that_is_no_recording_is_named_and_the_others_are_replayed(shippe
     run = shipped.run("--canary-replay=.pytest_canary", image=None)
 
     assert run.exit == 4
-    assert "recordings/0.jsonl:1: found 'no recording', expected a line of a recording" in lines(run)[0]
+    assert "recordings/0.jsonl:1: found 'no recording', expected the header of a recording" in lines(run)[0]
     assert len(lines(run)) == 3
 
 

@@ -275,8 +275,8 @@ def test_a_recording_that_was_cut_is_replayed_as_far_as_it_goes(tmp_path, plan, 
 
 def test_a_recording_of_another_version_is_refused_with_what_to_do(tmp_path, plan):
     """It would be read wrong."""
-    with pytest.raises(UsageError, match=r"own\.jsonl:1: found a recording of version 3, expected version 2; "):
-        replayed(tmp_path, [{**HEADER, "recording": 3}], plan)
+    with pytest.raises(UsageError, match=r"own\.jsonl:1: found a recording of version 4, expected version 3; "):
+        replayed(tmp_path, [{**HEADER, "recording": 4}], plan)
 
 
 def test_a_broken_line_is_named_whenever_it_is_reached(tmp_path, plan):
@@ -295,3 +295,61 @@ def test_a_stage_that_was_left_before_todays_gates_decide_is_told(tmp_path):
 
     assert played.now in (Now.ROLLED_BACK, Now.NOT_DECIDED), played.line
     assert "the recording goes on before today's gates decide; error_rate in doubt" in played.line
+
+
+# -- marks of a run that are missing -----------------------------------------------------------------------------------
+
+
+def ours(weights=(0.05, 0.5), polls: int = 30) -> list[dict]:
+    """The lines of a run of ours, of version 2: nobody can tell from numbers that one is missing."""
+    stages = [{"weight": weight, "hold": (polls - 2) * 10.0, "min_requests": 20} for weight in weights]
+    plan = {"stages": stages, "poll": 10.0, "baseline": {"window": 100.0, "min_requests": 50}}
+    made, index, looks = list[dict](), -1, 0
+    for line in script(weights=weights, polls=polls):
+        if "recording" in line:
+            made.append({**line, "run": "run-1", "plan": plan})
+        elif "event" in line:
+            before = next(one for one in reversed(made) if "baseline" in one)
+            sides = {"canary": {"c": {"requests": 0, "errors": 0}}, **before}
+            index, looks = index + 1, 0
+            made.append({**line, "data": {**line["data"], "index": index, "stage": f"{weights[index] * 100:g}%"}})
+            made.append({**sides, "t": line["t"], "poll": "before"})
+        elif index < 0:
+            made.append({**line, "poll": "baseline"})
+        else:
+            looks += 1
+            made.append({**line, "poll": "check" if looks == 1 else "look"})
+            if looks == 1:
+                made.append({"t": line["t"], "event": "split", "data": {}})
+            if looks == polls:
+                made.append({"t": line["t"], "event": "held", "data": {"index": index}})
+    return made
+
+
+def test_the_lines_of_a_run_of_ours_pass(tmp_path, plan):
+    """What follows takes one away."""
+    assert replayed(tmp_path, ours(), plan).line == "own: then no outcome, last at 50%; now promoted: " + (
+        "every gate passed at every stage [replayed at the recorded stages 5%, 50%, not at today's 5%, 50%, 100%: "
+        "traffic cannot be split again]"
+    )
+
+
+@pytest.mark.parametrize("nth", [0, 1])
+@pytest.mark.parametrize("kind", ["stage", "before", "check", "split", "held"])
+def test_a_mark_of_a_run_that_is_missing_never_speaks_against_the_canary(tmp_path, plan, kind, nth):
+    """What was counted at the next stage would be taken for the split of this one."""
+    lines = ours()
+    del lines[[at for at, line in enumerate(lines) if kind in (line.get("event"), line.get("poll"))][nth]]
+
+    assert replayed(tmp_path, lines, plan).now is Now.NOT_DECIDED
+
+
+@pytest.mark.parametrize("kind", ["stage", "before", "check", "split", "held", "look"])
+def test_a_mark_of_a_run_that_stands_twice_changes_nothing(tmp_path, plan, kind):
+    """It is told."""
+    lines = ours()
+    at = next(at for at, line in enumerate(lines) if kind in (line.get("event"), line.get("poll")))
+    played = replayed(tmp_path, [*lines[:at], lines[at], *lines[at:]], plan)
+
+    assert played.now is Now.PROMOTED, played.line
+    assert "[a line stands twice (up to line " in played.line
