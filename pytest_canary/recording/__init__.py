@@ -2,7 +2,7 @@
 
 from pytest_canary.recording.kayenta import Meaning, lines_of, read_pairs
 from pytest_canary.recording.parts import number
-from pytest_canary.recording.reading import read
+from pytest_canary.recording.reading import Heard, read
 from pytest_canary.recording.values import VERSION, Event, Header, Notice, Poll, Recorded
 from pytest_canary.recording.writing import Recording
 
@@ -10,6 +10,7 @@ __all__ = [
     "VERSION",
     "Event",
     "Header",
+    "Heard",
     "Meaning",
     "Notice",
     "Poll",

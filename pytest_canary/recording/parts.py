@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from pytest_canary.ports import NOTHING, Histogram, Sample
@@ -165,6 +166,6 @@ def number(value: Any) -> float:
 def edges_of(told: Any) -> tuple[float, ...]:
     """The upper edges of buckets, which rise.  Raises ValueError."""
     edges = tuple(number(edge) for edge in told)
-    if any(one >= other for one, other in pairwise(edges)):
+    if not all(one < other for one, other in pairwise(edges)) or not all(edge > -inf for edge in edges):
         raise ValueError(f"bounds {list(edges)[:8]}, expected numbers that rise")
     return edges

@@ -53,8 +53,8 @@ def _header(path: Path, line: int, told: Json) -> Header:
     found = told.get("recording", told.get("version") if told.get("line") == "header" else None)
     if found is None:
         raise UsageError(
-            f"{path}:{line}: found {_short(told) if told else 'nothing'}, expected {HEADER}; name a whole recording, or "
-            "write that line first"
+            f"{path}:{line}: found {_short(told) if told else 'nothing'}, expected {HEADER}; name a whole recording, "
+            "or write that line first"
         )
     if type(found) is not int or found not in READABLE:
         raise UsageError(
@@ -62,7 +62,7 @@ def _header(path: Path, line: int, told: Json) -> Header:
             "again, or replay it with the pytest-canary that wrote it"
         )
     try:
-        wall, plan = told.get("wall"), told.get("plan") or {}
+        wall, plan = told.get("wall"), _plan(told.get("plan"))
         return Header(
             str(told.get("service") or ""),
             str(told.get("target") or ""),
@@ -70,11 +70,22 @@ def _header(path: Path, line: int, told: Json) -> Header:
             str(told.get("run") or ""),
             _seconds("t", told.get("t", 0.0)),
             None if wall is None else _seconds("wall", wall),
-            {**plan},
+            plan,
             found,
         )
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path}:{line}: found {error} in the header; see docs/recordings.md") from error
+
+
+def _plan(told: Any) -> Json:
+    plan = {} if told is None else told
+    if type(plan) is not dict:
+        raise ValueError(f"plan {_short(told)}, expected such as {{'stages': [{{'weight': 0.05}}]}}")
+    for key in ("stages", "gates"):
+        parts = plan.get(key, [])
+        if type(parts) is not list or not all(type(part) is dict for part in parts):
+            raise ValueError(f"{key} {_short(parts)}, expected a list such as [{{'weight': 0.05}}]")
+    return {**plan}
 
 
 def _lines(path: Path, heard: Heard | None) -> Generator[tuple[int, Json, int]]:

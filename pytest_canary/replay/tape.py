@@ -18,6 +18,8 @@ from pytest_canary.replay.oddities import Oddities
 from pytest_canary.replay.then import Then
 
 Line = Recorded | Event | Notice
+FEW = 100
+"""What may stand between the last look at a split and the moment at which it was seen; more belongs to the hold."""
 
 
 class Phase(StrEnum):
@@ -128,7 +130,8 @@ class Tape:
             raise self._ends(f"the recording ends before the stage of line {line.line} began to count")
         self._latest.update(before.samples)
         self._stage_at, self._asked, self.phase = line.at, False, Phase.BEFORE
-        self.interval = line.data.get("interval", 0.0)
+        interval = line.data.get("interval", 0.0)
+        self.interval = interval if interval is None or isinstance(interval, int | float) else 0.0
         self._now = min([line.at, *(sample.at for sample in before.samples.values())])
 
     def to_the_end(self) -> None:
@@ -176,7 +179,7 @@ class Tape:
     def _to_split(self) -> None:
         """Where no more looks at the split were recorded it was seen then: play to that moment."""
         looks = list[Line]()
-        while _passes(line := self._next()):
+        while _passes(line := self._next()) and len(looks) < FEW:
             looks.append(line)
         if not isinstance(line, Event) or line.kind != "split":
             self._back(*looks, line)

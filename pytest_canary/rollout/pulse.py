@@ -32,7 +32,8 @@ class Pulse:
         return why if hopeless or at - self._silent_since >= PATIENCE_SECONDS else ""
 
     def _stable(self, sample: Sample) -> tuple[str, bool]:
-        since, self._last = sample.since(self._last) if self._last is not None else None, sample
+        whole = Sample(sample.at, sample.counters, sample.histograms)  # of dozens of replicas nothing is asked here
+        since, self._last = whole.since(self._last) if self._last is not None else None, whole
         counted = since.counters if since is not None else {}
         if counted.get("errors", 0.0) < counted.get("requests", 0.0):
             return "", False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from math import isnan
 
@@ -11,6 +10,7 @@ import numpy as np
 from pytest_canary.ports import Role, Sample
 from pytest_canary.stats.latency import quantiles
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index
+from pytest_canary.verdict.polls import Polls
 from pytest_canary.verdict.values import Totals
 
 _KEPT_POLLS = 5000
@@ -27,7 +27,7 @@ class StageTally:
         self.index, self.at, self.share, self.compared = index, at, share, compared
         self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
         self.allowance, self.young_until = allowance, at
-        self.polls: deque[tuple[Array, Array, Mapping[Role, Frame]]] = deque(maxlen=_KEPT_POLLS)
+        self.polls = Polls(_KEPT_POLLS)
         self.totals: dict[Role, Frame] = {}
         self._last = {role: sound for role, frame in frames.items() if (sound := frame.sound()) is not None}
         self.seen_at = at
@@ -98,7 +98,7 @@ class StageTally:
         since, seen_at = self.seen_at, np.maximum(at, self.seen_at)
         self.seen_at = seen_at if where is None else np.where(where, seen_at, since)
         if self.batch == 1:  # who asks for more gates while it runs is a live run
-            self.polls.append((since, self.seen_at, increments))
+            self.polls.add(since, self.seen_at, increments)
         return since, increments
 
 
