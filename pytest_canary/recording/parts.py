@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from pytest_canary.ports import NOTHING, Histogram, Sample
@@ -39,7 +39,7 @@ class Part:
             raise ValueError(f"{str(told)[:40]!r}, expected what was counted, such as {{'c': {{'requests': 1}}}}")
         self._made = None
         own = told.get("at")
-        self.at, self._follows = (at, True) if own is None else (number(own), False)
+        self.at, self._follows = (at, True) if own is None else (_seconds(own), False)
         for key, value in told.items():
             if key == "c":
                 self.counters = _values(self.counters, value)
@@ -152,6 +152,13 @@ def _values(before: Mapping[str, float], told: Mapping[str, Any]) -> dict[str, f
         else:
             now[name] = number(value)
     return now
+
+
+def _seconds(told: Any) -> float:
+    found = number(told)
+    if not isfinite(found):
+        raise ValueError(f"at {told!r}, expected seconds")
+    return found
 
 
 def number(value: Any) -> float:

@@ -37,6 +37,9 @@ def read(path: Path, heard: Heard | None = None) -> tuple[Header, Iterator[Line]
         UsageError: the file is no recording, or of another version; or, while it is read, a line is broken.
 
     """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        what = "a folder" if path.is_dir() else "no plain file"
+        raise UsageError(f"{path}: found {what}, expected a recording; name a file that a run has written")
     lines = _lines(path, heard)
     try:
         line, first, _ = next(lines, (1, {}, 0))

@@ -46,7 +46,8 @@ def recordings(named: Sequence[str], folder: Path) -> list[Path]:
     for name in named:
         path = folder / name
         if path.is_dir():
-            inside = list(path.glob("*.jsonl")) or list(path.glob("**/recordings/*.jsonl"))
+            inside = [] if (path / "recordings").is_dir() else list(path.glob("*.jsonl"))  # beside it lies the ledger
+            inside = inside or list(path.glob("**/recordings/*.jsonl"))
             below = sorted(inside, key=_oldest_first)
             if not below:
                 raise UsageError(f"--canary-replay: {name} holds no recording, expected files such as RUN.jsonl")
@@ -114,12 +115,14 @@ class Replays:
 
     def _replay(self, session: pytest.Session, path: Path, reel: Reel) -> None:
         began, node = time.monotonic(), next(iter(self._conductor.roster.homes.values())).node
+        unreadable = False
         try:
             home, played = self._played(session, path, reel)
             node, line, good = home.node, played.line, self._expected(played)
         except (UsageError, OSError) as error:
-            line, good, self._unreadable = " ".join(str(error).split("\n")), False, True
-        expected = "" if good or self._unreadable else f"expected {self.config.getoption('canary_replay_expect')}: "
+            line, good, unreadable = " ".join(str(error).split("\n")), False, True
+            self._unreadable = True
+        expected = "" if good or unreadable else f"expected {self.config.getoption('canary_replay_expect')}: "
         self._conductor.console.said(f"replay {expected}{line}")
         report_row(self.config, node, Row(f"replay[{path.stem}]", good, line, time.monotonic() - began))
 
