@@ -1,6 +1,6 @@
 """What a run has counted, on disk, line by line as it goes; docs/recordings.md tells the format."""
 
-from pytest_canary.recording.kayenta import Meaning, lines_of, read_pairs
+from pytest_canary.recording.kayenta import Meaning, lines_of, oddities, read_pairs
 from pytest_canary.recording.parts import number
 from pytest_canary.recording.reading import Heard, read
 from pytest_canary.recording.values import VERSION, Event, Header, Notice, Poll, Recorded
@@ -18,6 +18,7 @@ __all__ = [
     "Recording",
     "lines_of",
     "number",
+    "oddities",
     "read",
     "read_pairs",
 ]

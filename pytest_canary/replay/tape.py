@@ -157,6 +157,9 @@ class Tape:
             line = self._next()
         if not isinstance(line, Recorded) or line.poll is not Poll.BASELINE:
             self._back(line)
+            if self._header.run == "record":
+                alone = "it holds the stable build alone, as `pytest-canary record` writes it"
+                raise self._ends(f"{alone}; type `pytest-canary calibrate FOLDER --from FILE`")
             raise self._ends("the recording ends in the window before the first stage")
         self._now = line.at
         self._latest.update(line.samples)

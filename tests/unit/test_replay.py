@@ -274,6 +274,16 @@ def test_a_recording_that_was_cut_is_replayed_as_far_as_it_goes(tmp_path, plan, 
     assert played.then.looks == whole.count('"canary"') > 10
 
 
+def test_a_recording_of_the_stable_build_alone_says_what_it_is_for(tmp_path, plan):
+    """It lies in the same folder as those of runs."""
+    header, *rest = ours()
+    rest = [line for line in rest if line.get("poll") == "baseline"]
+    played = replayed(tmp_path, [{**header, "run": "record"}, *rest[:5]], plan)
+
+    assert played.now is Now.NOT_DECIDED
+    assert "the stable build alone, as `pytest-canary record` writes it; type `pytest-canary calibrate" in played.line
+
+
 def test_a_recording_of_another_version_is_refused_with_what_to_do(tmp_path, plan):
     """It would be read wrong."""
     with pytest.raises(UsageError, match=r"own\.jsonl:1: found a recording of version 4, expected version 3; "):
