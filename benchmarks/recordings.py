@@ -3,10 +3,10 @@
     python benchmarks/recordings.py [--size 300] [--folder FOLDER] [--test] [--keep]
 
 Writes a recording of about ``--size`` megabytes (of gigabytes a quarter more, for counters get longer) to
-``--folder``: a good canary of two replicas beside a stable build of twenty, 100 requests/s with 1 % errors, a poll every five seconds, two histograms of 121 buckets each, and four stages
-that are as long as it takes.  Then it is read, and replayed by ``pytest --canary-replay``, each in a process of its
-own.  With ``--test`` the rollout has a test at every stage that asks for one more gate when the stage has been held,
-which is then judged by all polls of the stage.
+``--folder``: a good canary of two replicas beside a stable build of twenty, 100 requests/s with 1 % errors, a poll
+every five seconds, two histograms of 121 buckets each, and four stages that are as long as it takes.  Then it is read,
+and replayed by ``pytest --canary-replay``, each in a process of its own.  With ``--test`` the rollout has a test at
+every stage that asks for one more gate when the stage has been held, which is then judged by all polls of the stage.
 """
 
 from __future__ import annotations
