@@ -184,7 +184,7 @@ class Sample:
             then = earlier.histograms.get(name)
             if then is None or not then.counts:
                 histograms[name] = now
-            elif then.bounds != now.bounds:
+            elif then.bounds != now.bounds or len(then.counts) != len(now.counts):
                 return None
             else:
                 counts = tuple(a - b for a, b in zip(now.counts, then.counts, strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_canary.command.say import say
 from pytest_canary.errors import UsageError
-from pytest_canary.recording import Meaning, lines_of, read_pairs
+from pytest_canary.recording import Meaning, lines_of, oddities, read_pairs
 
 SAYS = "make a recording for --canary-replay of the metric sets of another system"
 FORMATS = ("kayenta",)
@@ -38,6 +38,8 @@ def convert(given: argparse.Namespace) -> int:
     meanings = dict(_meaning(text) for text in given.meanings)
     if given.weight is not None and not 0 < given.weight <= 100:
         raise UsageError(f"--weight: found {given.weight:g}, expected the canary's share in per cent, such as 5")
+    if any(path.resolve() == given.out.resolve() for path in given.files):
+        raise UsageError(f"-o: found {given.out}, which is to be read; name another file")
     series = [one for path in given.files for one in read_pairs(path, meanings)]
     unknown = meanings.keys() - {one.metric for one in series}
     if unknown:
@@ -46,11 +48,17 @@ def convert(given: argparse.Namespace) -> int:
     if not any(list(one.points()) for one in series):
         raise UsageError(f"{given.files[0]}: found no values at all, expected numbers in `values`")
     lines = list(lines_of(series, given.service, given.weight and given.weight / 100))
-    given.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    try:
+        given.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    except OSError as error:
+        why = f"{error.strerror}; name a file in a folder there is"
+        raise UsageError(f"-o: {given.out} cannot be written: {why}") from error
     counts = sorted({one.meaning.name for one in series if one.meaning.kind != "gauge"})
     gauges = sorted({one.meaning.name for one in series if one.meaning.kind == "gauge"})
     said = [f"{kind} {', '.join(names)}" for kind, names in (("counters", counts), ("gauges", gauges)) if names]
     say(f"{given.out}: {len(lines) - 3} polls; {'; '.join(said)}")
+    for odd in oddities(series):
+        say(odd)
     if "requests" not in counts:
         say("no metric is `requests`, so gates on rates have nothing to judge; name it with --as 'METRIC=requests'")
     say(f"next: pytest rollouts/ --canary-replay={given.out}")

@@ -1,8 +1,8 @@
 """What a run has counted, on disk, line by line as it goes; docs/recordings.md tells the format."""
 
-from pytest_canary.recording.kayenta import Meaning, lines_of, read_pairs
+from pytest_canary.recording.kayenta import Meaning, lines_of, oddities, read_pairs
 from pytest_canary.recording.parts import number
-from pytest_canary.recording.reading import read
+from pytest_canary.recording.reading import Heard, read
 from pytest_canary.recording.values import VERSION, Event, Header, Notice, Poll, Recorded
 from pytest_canary.recording.writing import Recording
 
@@ -10,6 +10,7 @@ __all__ = [
     "VERSION",
     "Event",
     "Header",
+    "Heard",
     "Meaning",
     "Notice",
     "Poll",
@@ -17,6 +18,7 @@ __all__ = [
     "Recording",
     "lines_of",
     "number",
+    "oddities",
     "read",
     "read_pairs",
 ]

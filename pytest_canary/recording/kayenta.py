@@ -22,6 +22,8 @@ from pytest_canary.recording.values import VERSION
 SIDES = {"control": Role.BASELINE, "experiment": Role.CANARY}
 COUNTED = ("requests", "errors", "client_errors", "refusals", "input_tokens", "output_tokens")
 """Names that are counts wherever they stand."""
+LAST = 1e14
+"""Milliseconds since 1970; the year 5138."""
 EVEN = 0.5
 """The canary's share where nobody says and no requests are counted."""
 
@@ -86,10 +88,13 @@ def read_pairs(path: Path, meanings: Mapping[str, Meaning]) -> list[Series]:
 
 
 def _pair(where: str, pair: Any, meanings: Mapping[str, Meaning]) -> Iterator[Series]:
-    if not isinstance(pair, dict) or not isinstance(pair.get("values"), dict) or not pair.get("name"):
+    named = isinstance(pair, dict) and isinstance(pair.get("name"), str) and pair["name"]
+    if not named or not isinstance(pair.get("values"), dict):
         raise UsageError(f'{where}: found {str(pair)[:40]!r}, expected "name" and "values" of a metric set pair')
-    name, tags = str(pair["name"]), pair.get("tags") or {}
+    name, tags = pair["name"], pair.get("tags") or {}
     where = f"{where} ({name})"
+    if not isinstance(tags, dict):
+        raise UsageError(f'{where}: found tags {str(tags)[:40]}, expected such as {{"zone": "a"}}, or none')
     missing = [side for side in SIDES if not isinstance(pair["values"].get(side), list)]
     if missing:
         raise UsageError(f"{where}: found no values of {' and '.join(missing)}, expected a list of numbers for each")
@@ -109,7 +114,12 @@ def _unnamed(name: str, tags: Mapping[str, Any]) -> Meaning:
 
 def _times(where: str, pair: Json, side: str) -> tuple[float, float]:
     """When the first step began, seconds since 1970, and how many seconds each lasted."""
-    scope = (pair.get("scopes") or {}).get(side) or pair
+    scopes = pair.get("scopes") or {}
+    scope = (scopes.get(side) if isinstance(scopes, dict) else scopes) or pair
+    if not isinstance(scope, dict):
+        raise UsageError(
+            f"{where}: found scopes {str(scopes)[:40]}, expected startTimeMillis and stepMillis of the {side}"
+        )
     start, step = scope.get("startTimeMillis"), scope.get("stepMillis")
     if start is None and isinstance(scope.get("startTimeIso"), str):
         try:
@@ -118,7 +128,7 @@ def _times(where: str, pair: Json, side: str) -> tuple[float, float]:
             raise UsageError(
                 f"{where}: found startTimeIso {scope['startTimeIso']!r}, expected such as 2026-11-01T10:00:00Z"
             ) from error
-    if not _is_number(start) or not _is_number(step) or step <= 0:
+    if not _is_number(start) or not _is_number(step) or not abs(start) < LAST or not 0 < step < LAST:
         raise UsageError(
             f"{where}: found startTimeMillis {start!r} and stepMillis {step!r} of the {side}, expected milliseconds"
         )
@@ -159,6 +169,18 @@ def lines_of(series: Sequence[Series], service: str, weight: float | None = None
             counted[key] = counted.get(key, 0.0) + max(value, 0.0)
             told[str(one.role)].setdefault("c", {})[one.meaning.name] = number_told(counted[key])
         yield _line({"t": at, **told})
+
+
+def oddities(series: Sequence[Series]) -> Iterator[str]:
+    """What of the values does not count as it stands, one sentence for each metric."""
+    for one, other in zip(series[::2], series[1::2], strict=True):
+        lengths = len(one.values), len(other.values)
+        if lengths[0] != lengths[1]:
+            found = f"{lengths[0]} values of control and {lengths[1]} of experiment"
+            yield f"{one.metric}: {found}; those missing add nothing"
+        below = sum(value < 0 for each in (one, other) for _, value in each.points() if each.meaning.kind != "gauge")
+        if below:
+            yield f"{one.metric}: {below} values below 0, counted as 0; if it is no count, write --as '...=gauge:NAME'"
 
 
 def _by_time(series: Iterable[Series]) -> list[tuple[float, list[tuple[Series, float]]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import inf, isfinite
 from typing import Any
 
 from pytest_canary.ports import NOTHING, Histogram, Sample
@@ -38,7 +39,7 @@ class Part:
             raise ValueError(f"{str(told)[:40]!r}, expected what was counted, such as {{'c': {{'requests': 1}}}}")
         self._made = None
         own = told.get("at")
-        self.at, self._follows = (at, True) if own is None else (number(own), False)
+        self.at, self._follows = (at, True) if own is None else (_seconds(own), False)
         for key, value in told.items():
             if key == "c":
                 self.counters = _values(self.counters, value)
@@ -153,6 +154,13 @@ def _values(before: Mapping[str, float], told: Mapping[str, Any]) -> dict[str, f
     return now
 
 
+def _seconds(told: Any) -> float:
+    found = number(told)
+    if not isfinite(found):
+        raise ValueError(f"at {told!r}, expected seconds")
+    return found
+
+
 def number(value: Any) -> float:
     """``value`` as a number; the words nan and inf are numbers too.  Raises ValueError."""
     if type(value) in (int, float):
@@ -165,6 +173,6 @@ def number(value: Any) -> float:
 def edges_of(told: Any) -> tuple[float, ...]:
     """The upper edges of buckets, which rise.  Raises ValueError."""
     edges = tuple(number(edge) for edge in told)
-    if any(one >= other for one, other in pairwise(edges)):
+    if not all(one < other for one, other in pairwise(edges)) or not all(edge > -inf for edge in edges):
         raise ValueError(f"bounds {list(edges)[:8]}, expected numbers that rise")
     return edges

@@ -9,7 +9,9 @@ from typing import Any
 
 from pytest_canary.ports import NOTHING, Role, Sample
 
-VERSION = 2
+VERSION = 3
+READABLE = (2, VERSION)
+"""Versions that are read; lines of version 2 have no numbers, so nobody can tell whether one is missing."""
 
 
 class Poll(StrEnum):
@@ -69,6 +71,8 @@ class Recorded:
     """Why nobody was told of, where the metric source did not answer."""
     line: int = field(default=0, compare=False)
     """Where it stands in the file, from 1."""
+    twice: int = field(default=0, compare=False)
+    """How many lines since the poll before were those before them once more, and were passed over."""
 
 
 @dataclass(frozen=True, slots=True)

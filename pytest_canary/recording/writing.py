@@ -27,6 +27,7 @@ class Recording:
         self._bounds: dict[tuple[float, ...], int] = {}
         self._kept: dict[Role, Kept] = {}
         self._stage = -1
+        self._lines = 0
         self._lock = RLock()
 
     def begin(self, plan: Plan, run: str = "", at: float = 0.0, wall: float | None = None) -> None:
@@ -34,6 +35,7 @@ class Recording:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         named = {"service": plan.service, "target": plan.target, "image": plan.image, "run": run, "t": at, "wall": wall}
         with self._lock:
+            self._lines = 0
             self._write({"recording": VERSION, **named, "plan": header_of(plan)})
 
     def write_sample(
@@ -68,7 +70,9 @@ class Recording:
         return self._bounds[bounds]
 
     def _write(self, line: Json) -> None:
-        text = f"{_json(line)}\n".encode()
+        """Every line but the header ends with its number, so that a reader sees when one was lost."""
+        numbered = {**line, "n": self._lines + 1} if self._lines else line
+        text = f"{_json(numbered)}\n".encode()
         with self.path.open("ab") as file:
             end = file.tell()
             try:
@@ -78,6 +82,7 @@ class Recording:
                 with suppress(OSError):  # half a line on a disk that is full would spoil those that follow
                     file.truncate(end)
                 raise
+        self._lines += 1
 
 
 def _json(line: Json) -> str:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from pytest_canary.errors import UsageError
 from pytest_canary.ports import Role, Sample
-from pytest_canary.recording import Event, Header, Notice, Poll, Recorded, number, read
+from pytest_canary.recording import Event, Header, Heard, Notice, Poll, Recorded, number, read
+from pytest_canary.replay.quantity import quantity
 from pytest_canary.steps.ramp import VERIFY_SECONDS
 
 Line = Recorded | Event | Notice
 ROUNDING = 1e-9
 MOST = 1000
-"""Polls of the stable build that say what is normal where there was no window before the first stage."""
+"""Polls that say what is normal: of a longer window some are passed over, which changes none of the counts; where
+there was no window, as many polls of the first stage."""
 PATIENT_SECONDS = VERIFY_SECONDS + 1.0
 """The split of a stage is judged once, by all that was counted in it, as if so much time had passed."""
 
@@ -29,14 +32,28 @@ class _Window:
     """How long the stable build was counted before the first stage, since its counters last began anew."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds, self._polls, self._last = 0.0, 0, 0
         self._first: Sample | None = None
         self._began = 0.0
+        self._anew: set[int] = set()
 
-    def see(self, at: float, sample: Sample) -> None:
+    def see(self, line: Recorded) -> None:
+        sample = line.samples[Role.BASELINE]
         if self._first is None or sample.since(self._first) is None:
-            self._first, self._began = sample, at
-        self.seconds = max(self.seconds, at - self._began)
+            self._first, self._began = sample, line.at
+            self._anew.add(line.line)
+        self.seconds = max(self.seconds, line.at - self._began)
+        self._polls, self._last = self._polls + 1, line.line
+
+    def thinned(self, lines: Iterator[Line]) -> Iterator[Line]:
+        """Without most of the polls of a window of hours, but with its first and last, and where counters began."""
+        every, polls = ceil(self._polls / MOST), 0
+        for line in lines:
+            if isinstance(line, Recorded) and line.line <= self._last and Role.BASELINE in line.samples:
+                polls += 1
+                if polls % every and line.line != self._last and line.line not in self._anew:
+                    continue
+            yield line
 
 
 class _Stage:
@@ -50,12 +67,19 @@ class _Stage:
             if role in latest or role is not Role.CONTROL
         }
         self.last: Recorded | None = None
-        self.normal: list[tuple[float, Sample]] = [(begin.at, self.before[Role.BASELINE])]
+        self.normal: Recorded | None = None
+        """The last poll that says what is normal, where there was no window."""
+        self._normal = 0
 
     def see(self, look: Recorded, latest: Mapping[Role, Sample]) -> None:
         self.last = replace(look, samples={role: latest.get(role, sample) for role, sample in self.before.items()})
-        if len(self.normal) < MOST and Role.BASELINE in look.samples:
-            self.normal.append((look.at, look.samples[Role.BASELINE]))
+        if self._normal < MOST and Role.BASELINE in look.samples:
+            self.normal, self._normal = look, self._normal + 1
+
+    @property
+    def normal_seconds(self) -> float:
+        """How long that window in the first stage is."""
+        return self.normal.at - self.begin.at if self.normal else 0.0
 
     @property
     def weight(self) -> float:
@@ -78,8 +102,8 @@ def _requests(now: Sample, before: Sample) -> float:
 class _Script:
     """What a look through a file has found."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.window = path, _Window()
+    def __init__(self, path: Path, heard: Heard | None) -> None:
+        self.path, self.heard, self.window = path, heard, _Window()
         self._all: list[_Stage] = []
         self.control = False
 
@@ -94,7 +118,7 @@ class _Script:
                 if self._all:
                     self._all[-1].see(line, latest)
                 elif Role.BASELINE in line.samples:
-                    self.window.see(line.at, line.samples[Role.BASELINE])
+                    self.window.see(line)
 
     @property
     def stages(self) -> list[_Stage]:
@@ -110,13 +134,13 @@ class _Script:
             )
         told = [
             {
-                **{key: stage.begin.data[key] for key in ("min_requests", "deadline") if key in stage.begin.data},
+                **{key: self._quantity(stage, key) for key in ("min_requests", "deadline") if key in stage.begin.data},
                 "weight": self._weight(stage),
-                "hold": stage.begin.data.get("hold", stage.last.at - stage.begin.at if stage.last else 0.0),
+                "hold": self._quantity(stage, "hold", stage.last.at - stage.begin.at if stage.last else 0.0),
             }
             for stage in stages
         ]
-        seconds = self.window.seconds or stages[0].normal[-1][0] - stages[0].begin.at
+        seconds = self.window.seconds or stages[0].normal_seconds
         if not seconds:
             raise UsageError(
                 f"{self.path}: found no counts of the stable build before or in the first stage, expected polls with "
@@ -124,6 +148,12 @@ class _Script:
             )
         window = {"window": seconds * (1 - ROUNDING), "min_requests": 0}
         return {**header.plan, "stages": told, "baseline": window, "control": self.control}
+
+    def _quantity(self, stage: _Stage, key: str, otherwise: float = 0.0) -> float:
+        try:
+            return quantity(key, stage.begin.data.get(key), otherwise)
+        except ValueError as error:
+            raise UsageError(f"{self.path}:{stage.begin.line}: found {error}; docs/recordings.md has one") from error
 
     def _weight(self, stage: _Stage) -> float:
         try:
@@ -145,17 +175,21 @@ class Marked:
     """Reads them, from the first on."""
 
 
-def marked(path: Path) -> Marked:
-    """Look into ``path``.
+def marked(path: Path, heard: Heard | None = None) -> Marked:
+    """Look into ``path``; ``heard`` is told how many bytes have been read, whenever it is read.
 
     Raises:
         UsageError: it is no recording, or holds no stage.
 
     """
-    header, lines = read(path)
-    if header.stages or header.run:
-        return Marked(path, header, lambda: read(path)[1])
-    script = _Script(path)
+    header, lines = read(path, heard)
+    if header.run and not header.stages:
+        raise UsageError(
+            f"{path}:1: found a run whose plan has no stages, expected the header as it was written; replay a copy"
+        )
+    if header.stages:
+        return Marked(path, header, lambda: read(path, heard)[1])
+    script = _Script(path, heard)
     script.see(lines)
     return Marked(path, replace(header, plan=script.plan(header)), lambda: _marked(script))
 
@@ -163,11 +197,8 @@ def marked(path: Path) -> Marked:
 def _marked(script: _Script) -> Iterator[Line]:
     stages, index = script.stages, -1
     if not script.window.seconds:  # what is normal is then what the stable build does beside the canary
-        first = stages[0]
-        earlier = first.normal[-1][0] - first.begin.at
-        for at, sample in first.normal:
-            yield Recorded(at - earlier, -1, {Role.BASELINE: sample}, Poll.BASELINE)
-    for line in read(script.path)[1]:
+        yield from _normal(script.path, stages[0])
+    for line in script.window.thinned(read(script.path, script.heard)[1]):
         if isinstance(line, Event) and line.kind == "stage":
             if index + 1 < len(stages) and line.line == stages[index + 1].begin.line:
                 index += 1
@@ -177,6 +208,17 @@ def _marked(script: _Script) -> Iterator[Line]:
             last = stages[index].last if index >= 0 else None
             if last is not None and last.line == getattr(line, "line", 0):
                 yield Event(last.at, "held", {"index": index}, last.line)
+
+
+def _normal(path: Path, stage: _Stage) -> Iterator[Line]:
+    """What the stable build did at ``stage``, as if that had been before it."""
+    earlier, last = stage.normal_seconds, stage.normal.line if stage.normal else 0
+    yield Recorded(stage.begin.at - earlier, -1, {Role.BASELINE: stage.before[Role.BASELINE]}, Poll.BASELINE)
+    for line in read(path)[1]:
+        if isinstance(line, Recorded) and line.line > stage.begin.line and Role.BASELINE in line.samples:
+            yield Recorded(line.at - earlier, -1, {Role.BASELINE: line.samples[Role.BASELINE]}, Poll.BASELINE)
+        if line.line >= last:
+            return
 
 
 def _begun(stage: _Stage, index: int, control: bool) -> Iterator[Line]:

@@ -23,10 +23,13 @@ class Oddities:
         self._anew: dict[Role, list[int]] = {}
         self._gone: dict[str, int] = {}
         self._back: dict[str, int] = {}
+        self._twice = self._twice_at = 0
         self._ended: Notice | None = None
 
     def see(self, line: Recorded) -> None:
         """Compare a poll with the one before."""
+        if line.twice:
+            self._twice, self._twice_at = self._twice + line.twice, self._twice_at or line.line
         if line.poll in (Poll.BASELINE, Poll.LOOK):
             self._time(line)
         for role, sample in line.samples.items():
@@ -57,6 +60,9 @@ class Oddities:
             longest, line = max(self._gaps)
             times = f"{len(self._gaps)} gaps, the longest of" if len(self._gaps) > 1 else "a gap of"
             said.append(f"{times} {_minutes(longest)} (up to line {line}): what was counted then is one poll")
+        if self._twice:
+            copies = "a line stands" if self._twice == 1 else f"{self._twice} lines stand"
+            said.append(f"{copies} twice (up to line {self._twice_at}), and counted once")
         if self._ended:
             said.append(f"replayed up to line {self._ended.line}: {self._ended.text}")
         return said

@@ -10,6 +10,7 @@ from pytest_canary.gates import Gate
 from pytest_canary.identity import Wanted
 from pytest_canary.plan import Plan, Stage, Warmup
 from pytest_canary.recording import Header
+from pytest_canary.replay.quantity import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +23,27 @@ class Replan:
 
 
 def replanned(plan: Plan, header: Header) -> Replan:
-    """``plan`` over the stages of ``header``; whatever would start, ask or wait for something is left out."""
+    """``plan`` over the stages of ``header``; whatever would start, ask or wait for something is left out.
+
+    Raises ValueError where the header has a plan that makes no sense.
+    """
     told = header.plan
     stages = tuple(_stage(plan, index, one) for index, one in enumerate(header.stages))
     gates = tuple(_moved(gate, plan.stages, stages) for gate in plan.gates)
-    window: Mapping[str, Any] = told.get("baseline") or {}
+    window = told.get("baseline") or {}
+    if not isinstance(window, Mapping):
+        raise ValueError(f"baseline {str(window)[:40]}, expected such as {{'window': 600, 'min_requests': 100}}")
     made = replace(
         plan,
         image=header.image or f"{header.service or plan.service}:canary",
         stages=stages,
         gates=gates,
-        poll_seconds=float(told.get("poll") or plan.poll_seconds),
-        baseline_seconds=float(window.get("window", 0.0)),
-        baseline_requests=int(window.get("min_requests", 0)),
+        poll_seconds=quantity("poll", told.get("poll") or None, plan.poll_seconds),
+        baseline_seconds=quantity("window", window.get("window")),
+        baseline_requests=int(quantity("min_requests", window.get("min_requests"))),
         control=bool(told.get("control", False)),
-        young_seconds=float(told.get("young", plan.young_seconds)),
-        holdback=float(told.get("holdback") or 0.0),
+        young_seconds=quantity("young", told.get("young"), plan.young_seconds),
+        holdback=quantity("holdback", told.get("holdback"), most=1.0),
         warmup=Warmup(),
         smoke=(),
         models=Wanted(served=False),
@@ -53,14 +59,17 @@ def replanned(plan: Plan, header: Header) -> Replan:
 
 def _stage(plan: Plan, index: int, told: Mapping[str, Any]) -> Stage:
     deadline = told.get("deadline")
+    weight = quantity("weight", told.get("weight"), -1.0, most=1.0)
+    if weight <= 0:
+        raise ValueError(f"stage {index + 1} without a weight, expected 0..1; 0.05 is 5 %")
     return Stage(
         plan.rollout,
         index,
-        float(told["weight"]),
-        float(told.get("hold", 0.0)),
-        int(told.get("min_requests", 0)),
-        None if deadline is None else float(deadline),
-        float(told.get("allowance", 1.0)),
+        weight,
+        quantity("hold", told.get("hold")),
+        int(quantity("min_requests", told.get("min_requests"))),
+        None if deadline is None else quantity("deadline", deadline),
+        max(quantity("allowance", told.get("allowance"), 1.0, most=1000.0), 1.0),
     )
 
 

@@ -36,7 +36,12 @@ class Player:
     """One recording, and the rollout that lives through it."""
 
     def __init__(self, recording: Marked, plan: Plan, notes: Sequence[str] = ()) -> None:
-        made = replanned(plan, recording.header)
+        try:
+            made = replanned(plan, recording.header)
+        except ValueError as error:
+            raise UsageError(
+                f"{recording.path}:1: found {error}, in the plan of the header; docs/recordings.md has it"
+            ) from error
         gates, uncounted = _answered(recording, share_alpha(made.plan.gates))
         self.path, self.plan = recording.path, replace(made.plan, gates=gates)
         self._notes = [*notes, *made.notes, *uncounted]

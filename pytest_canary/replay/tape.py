@@ -18,6 +18,8 @@ from pytest_canary.replay.oddities import Oddities
 from pytest_canary.replay.then import Then
 
 Line = Recorded | Event | Notice
+FEW = 100
+"""What may stand between the last look at a split and the moment at which it was seen; more belongs to the hold."""
 
 
 class Phase(StrEnum):
@@ -128,7 +130,8 @@ class Tape:
             raise self._ends(f"the recording ends before the stage of line {line.line} began to count")
         self._latest.update(before.samples)
         self._stage_at, self._asked, self.phase = line.at, False, Phase.BEFORE
-        self.interval = line.data.get("interval", 0.0)
+        interval = line.data.get("interval", 0.0)
+        self.interval = interval if interval is None or isinstance(interval, int | float) else 0.0
         self._now = min([line.at, *(sample.at for sample in before.samples.values())])
 
     def to_the_end(self) -> None:
@@ -154,24 +157,32 @@ class Tape:
             line = self._next()
         if not isinstance(line, Recorded) or line.poll is not Poll.BASELINE:
             self._back(line)
+            if self._header.run == "record":
+                alone = "it holds the stable build alone, as `pytest-canary record` writes it"
+                raise self._ends(f"{alone}; type `pytest-canary calibrate FOLDER --from FILE`")
             raise self._ends("the recording ends in the window before the first stage")
         self._now = line.at
         self._latest.update(line.samples)
 
     def _to_check(self) -> None:
-        """Play to the next look at the split."""
+        """Play to the next look at the split; where that run saw the split after fewer, its hold begins there."""
         while not self.over():
             line = self._next()
             if isinstance(line, Recorded) and line.poll is Poll.CHECK:
                 self._now = line.at
                 self._latest.update(line.samples)
                 return
+            if isinstance(line, Event) and line.kind == "split":
+                self._now, self.phase = line.at, Phase.HOLD
+                return
+            if isinstance(line, Event) and line.kind == "held":
+                raise self._ends(f"line {line.line} ends a hold whose beginning is missing", goes_on=True)
             self._play(line)
 
     def _to_split(self) -> None:
         """Where no more looks at the split were recorded it was seen then: play to that moment."""
         looks = list[Line]()
-        while _passes(line := self._next()):
+        while _passes(line := self._next()) and len(looks) < FEW:
             looks.append(line)
         if not isinstance(line, Event) or line.kind != "split":
             self._back(*looks, line)
@@ -209,7 +220,12 @@ class Tape:
         self._now = max(self._now, until)
 
     def _play(self, line: Line | None) -> None:
-        """Let the rollout live through ``line``; raises RecordingEnds where the run came to its end."""
+        """Let the rollout live through ``line``; raises RecordingEnds where the run came to its end, or to a stage."""
+        if isinstance(line, Event) and line.kind == "stage" and self.phase in (Phase.VERIFY, Phase.HOLD):
+            self._back(line)
+            raise self._ends("the recording goes on before today's gates decide", goes_on=True)
+        if isinstance(line, Recorded) and line.poll is Poll.BEFORE:
+            raise self._ends(f"line {line.line} has the counters of a stage whose beginning is missing")
         if isinstance(line, Recorded) and line.poll is Poll.LOOK:
             self._now, self._looking = line.at, line
             self.looks += 1
@@ -252,5 +268,5 @@ class Tape:
 def _passes(line: Line | None) -> TypeGuard[Recorded | Event]:
     """Whether ``line`` may stand between the last look at a split and the moment at which it was seen."""
     if isinstance(line, Event):
-        return line.kind not in ("split", "cut", "stage", "outcome")
+        return line.kind not in ("split", "held", "cut", "stage", "outcome")
     return isinstance(line, Recorded) and line.poll is Poll.LOOK

@@ -42,8 +42,10 @@ class Then:
             self.stage = str(data.get("stage", data["index"]))
         elif event.kind == "held" and not self.returned:
             stage = str(data.get("stage", self.stage))
-            for verdict in data.get("verdicts", ()):
-                self.verdicts[stage, str(verdict.get("gate"))] = verdict
+            verdicts = data.get("verdicts")
+            for verdict in verdicts if isinstance(verdicts, list) else ():
+                if isinstance(verdict, Mapping):
+                    self.verdicts[stage, str(verdict.get("gate"))] = verdict
         elif event.kind == "cut" and self.cut_at is None:
             self.cut_at, self.why = event.at, str(data.get("why", ""))
         elif event.kind == "builds" and not self.builds:

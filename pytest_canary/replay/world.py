@@ -199,9 +199,18 @@ def builds_of(tape: Tape) -> Mapping[Role, Revision]:
     told, header = tape.then.builds, tape.then.header
     service = header.service or "service"
     names = {Role.BASELINE: f"{service}:stable", Role.CANARY: header.image or f"{service}:canary"}
-    known = {role: Revision.from_data(told[str(role)]) for role in names if str(role) in told}
+    known = {role: one for role in names if (one := _revision(told.get(str(role)))) is not None}
     # Nothing is started anew, so a rollout over a tape promotes in one step, wherever the run did not.
     return {role: replace(known.get(role, Revision(image, str(role))), place="") for role, image in names.items()}
+
+
+def _revision(told: Any) -> Revision | None:
+    """Which build that was; None where nobody can say, for a replay only shows its name."""
+    try:
+        found = Revision.from_data(told)
+        return found if found.pin and isinstance(found.image, str) else None
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return None
 
 
 def world_of(tape: Tape, service: str) -> World:

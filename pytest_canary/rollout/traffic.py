@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from math import isfinite
 from threading import RLock
 
 from pytest_canary.errors import (
@@ -342,7 +343,8 @@ class Traffic:
             self._last.update(self._world.source.poll([Role.CANARY]))
         first, last = self._first.get(Role.CANARY), self._last.get(Role.CANARY)
         since = last.since(first) if first and last else None
-        return int(max(since.of_users, 0.0)) if since else 0
+        users = max(since.of_users, 0.0) if since else 0.0
+        return int(users) if isfinite(users) else 0
 
     def cut_as_seen(self, seen: Seen | None, pin: str) -> Cut | None:
         """The cut, with the users' own clock for the first bad answer: it is more exact than a poll."""

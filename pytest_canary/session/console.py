@@ -85,12 +85,12 @@ class Console:
             text = ", ".join(f"{count} {how}" for how, count in ran.items())
             self._row(name, "FAILED" if ran["failed"] else "ok", "", text, red=bool(ran["failed"]))
 
-    def tick(self, text: str) -> None:
+    def tick(self, text: str, *, muted: bool | None = None) -> None:
         """Show what is waited for: rewritten in place on a terminal, a line every 30 s elsewhere."""
         now = time.monotonic()
         if (
             self._reporter is None
-            or self._muted
+            or (self._muted if muted is None else muted)
             or now - self._shown < (REWRITE_SECONDS if self._live else QUIET_SECONDS)
         ):
             return
@@ -105,7 +105,7 @@ class Console:
                 self._reporter.flush()
             self._open = True
         elif not first:
-            self._line(f"canary ... {text}")
+            self._line(f"canary ... {text}", muted=muted)
 
     def said(self, text: str) -> None:
         """Write one whole line."""
@@ -138,8 +138,8 @@ class Console:
     def _row(self, name: str, mark: str, seconds: str, text: str, **markup: bool) -> None:
         self._line(f"canary {name:<{NAME_WIDTH}} {mark:<6} {seconds:>7}  {text}", **markup)
 
-    def _line(self, text: str, **markup: bool) -> None:
-        if self._reporter is None or self._muted:
+    def _line(self, text: str, *, muted: bool | None = None, **markup: bool) -> None:
+        if self._reporter is None or (self._muted if muted is None else muted):
             return
         with self._writing():
             self._fresh()

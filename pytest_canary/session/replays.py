@@ -19,6 +19,7 @@ from pytest_canary.replay import Now, Played, Player, marked
 from pytest_canary.session.collection import Home, Phase, declared_name, phase_of, stage_of
 from pytest_canary.session.junit import report_row
 from pytest_canary.session.playback import Playback
+from pytest_canary.session.reels import Reel
 from pytest_canary.spec import Spec, load
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def recordings(named: Sequence[str], folder: Path) -> list[Path]:
     for name in named:
         path = folder / name
         if path.is_dir():
-            inside = list(path.glob("*.jsonl")) or list(path.glob("**/recordings/*.jsonl"))
+            inside = [] if (path / "recordings").is_dir() else list(path.glob("*.jsonl"))  # beside it lies the ledger
+            inside = inside or list(path.glob("**/recordings/*.jsonl"))
             below = sorted(inside, key=_oldest_first)
             if not below:
                 raise UsageError(f"--canary-replay: {name} holds no recording, expected files such as RUN.jsonl")
@@ -96,8 +98,14 @@ class Replays:
             paths = recordings(self.config.getoption("canary_replay"), folder)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
-        for path in paths:
-            self._replay(session, path)
+        for nth, path in enumerate(paths):
+            reel = Reel(self._conductor.console, path)
+            try:
+                self._replay(session, path, reel)
+            except KeyboardInterrupt:
+                left = f"; {more} more were not replayed" if (more := len(paths) - nth - 1) else ""
+                self._conductor.console.said(f"replay {path.stem}: ended by Ctrl-C at {reel.share:.0%} of it{left}")
+                raise
         return True
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -105,14 +113,16 @@ class Replays:
         if self._unreadable:
             session.exitstatus = Exit.USAGE
 
-    def _replay(self, session: pytest.Session, path: Path) -> None:
+    def _replay(self, session: pytest.Session, path: Path, reel: Reel) -> None:
         began, node = time.monotonic(), next(iter(self._conductor.roster.homes.values())).node
+        unreadable = False
         try:
-            home, played = self._played(session, path)
+            home, played = self._played(session, path, reel)
             node, line, good = home.node, played.line, self._expected(played)
         except (UsageError, OSError) as error:
-            line, good, self._unreadable = " ".join(str(error).split("\n")), False, True
-        expected = "" if good or self._unreadable else f"expected {self.config.getoption('canary_replay_expect')}: "
+            line, good, unreadable = " ".join(str(error).split("\n")), False, True
+            self._unreadable = True
+        expected = "" if good or unreadable else f"expected {self.config.getoption('canary_replay_expect')}: "
         self._conductor.console.said(f"replay {expected}{line}")
         report_row(self.config, node, Row(f"replay[{path.stem}]", good, line, time.monotonic() - began))
 
@@ -120,9 +130,9 @@ class Replays:
         expected = self.config.getoption("canary_replay_expect")
         return expected is None or EXPECTED[expected](played)
 
-    def _played(self, session: pytest.Session, path: Path) -> tuple[Home, Played]:
+    def _played(self, session: pytest.Session, path: Path, reel: Reel) -> tuple[Home, Played]:
         shown = _shown(path, self.config.invocation_params.dir)
-        recording = marked(shown)
+        recording = marked(shown, reel)
         home = self._home(shown, recording.header.service)
         items = [item for item in session.items if self._conductor.roster.home_of(item) is home]
         tests = _Tests.of(items)

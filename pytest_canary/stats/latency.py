@@ -27,6 +27,8 @@ def quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> floa
 def quantiles(bounds: Array, counts: Array, q: float) -> Array:
     """The same of every rollout, ``counts`` in shape (batch, buckets); NaN when empty or above every bound."""
     inside = counts[:, :-1]
+    if not inside.shape[1]:  # a source that knows no boundaries, or has begun anew
+        return np.full(len(counts), np.nan)
     below = np.cumsum(inside, axis=1)
     rank = (q * (below[:, -1] + counts[:, -1]))[:, None]
     reached = (below >= rank) & (inside > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_canary.errors import BaselineFailed, ModelMismatch, NoData
 from pytest_canary.plan import Plan, Stage
@@ -102,9 +102,9 @@ def capture(
             continue
         step = now.since(last)
         polls += [step] if step is not None else []
-        last, baseline = now, Baseline(counted, at - start, polls=tuple(polls))
+        last, baseline = now, Baseline(counted, at - start)
         if baseline.seconds >= seconds and baseline.requests >= requests:
-            return baseline
+            return replace(baseline, polls=tuple(polls))
         if baseline.seconds >= longest(seconds):
             raise BaselineFailed(
                 f"the stable build had {baseline.requests:.0f} requests in {baseline.seconds:.0f} s, expected at least "

@@ -152,7 +152,7 @@ class Panel:
         self.watches.append(watch)
         if stage is not None:
             self._enter(watch, stage)
-            for since, seen_at, increments in stage.each_poll():
+            for since, seen_at, increments in stage.polls:
                 _feed(watch, stage.compared_with(increments, seen_at), increments, since, seen_at, None)
         return ""
 
@@ -203,7 +203,7 @@ class Panel:
     def told(self) -> tuple[Array, Array, Mapping[Role, Frame]]:
         """From when to when the last poll of this stage counted what."""
         assert self.stage is not None
-        return self.stage.polls[-1]
+        return self.stage.polls.last
 
     def after(self, ahead: Panel, polls: int) -> Panel:
         """The panel that :meth:`ahead` has found for the time after so many polls."""
@@ -211,7 +211,7 @@ class Panel:
         assert ahead.stage is not None
         since, at, increments = ahead.told
         rows = np.arange(polls)
-        self.stage.polls.append((since[rows], at[rows], {role: one.keep(rows) for role, one in increments.items()}))
+        self.stage.polls.add(since[rows], at[rows], {role: one.keep(rows) for role, one in increments.items()})
         ahead.keep(rows[-1:])
         ahead._normal, ahead.stage.polls = self._normal, self.stage.polls
         return ahead

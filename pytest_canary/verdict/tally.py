@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import isnan
 
 import numpy as np
@@ -12,6 +11,7 @@ from pytest_canary.ports import Role, Sample
 from pytest_canary.stats.latency import quantiles
 from pytest_canary.stats.rows import polls_ahead
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index
+from pytest_canary.verdict.polls import Polls
 from pytest_canary.verdict.values import Totals
 
 _KEPT_POLLS = 5000
@@ -28,8 +28,7 @@ class StageTally:
         self.index, self.at, self.share, self.compared = index, at, share, compared
         self.hold_seconds, self.min_requests, self.label = hold_seconds, min_requests, label
         self.allowance, self.young_until = allowance, at
-        self.polls: deque[tuple[Array, Array, Mapping[Role, Frame]]] = deque(maxlen=_KEPT_POLLS)
-        """A row each; several where they came all at once."""
+        self.polls = Polls(_KEPT_POLLS)
         self.totals: dict[Role, Frame] = {}
         self._last = {role: sound for role, frame in frames.items() if (sound := frame.sound()) is not None}
         self.seen_at = at
@@ -44,15 +43,9 @@ class StageTally:
     def keep(self, rows: Index) -> None:
         """Go on with these rollouts only."""
         self.at, self.young_until, self.seen_at = self.at[rows], self.young_until[rows], self.seen_at[rows]
-        self.polls = deque(maxlen=_KEPT_POLLS)
+        self.polls = Polls(_KEPT_POLLS)
         self.totals = {role: frame.keep(rows) for role, frame in self.totals.items()}
         self._last = {role: frame.keep(rows) for role, frame in self._last.items()}
-
-    def each_poll(self) -> Iterator[tuple[Array, Array, Mapping[Role, Frame]]]:
-        """The polls of this stage that are remembered, one after the other: from when to when, what was counted."""
-        for since, at, increments in self.polls:
-            for row in np.arange(since.size)[:, None]:
-                yield since[row], at[row], {role: frame.keep(row) for role, frame in increments.items()}
 
     def followed_by(self, frames: Mapping[Role, Frame]) -> bool:
         """Whether these polls tell what the last one did, so that what each has counted can be seen from its rows."""
@@ -118,7 +111,7 @@ class StageTally:
             since = np.append(since[:1], seen_at[:-1])
         self.seen_at = seen_at if where is None else np.where(where, seen_at, since)
         if self.batch == 1 or polls_ahead():  # who asks for more gates while it runs is a live run
-            self.polls.append((since, self.seen_at, increments))
+            self.polls.add(since, self.seen_at, increments)
         return since, increments
 
 

@@ -50,4 +50,4 @@ def test_two_runs_of_one_second_in_one_process_leave_two_recordings(project, mon
     found = sorted((project.pytester.path / ".pytest_canary").rglob("recordings/*.jsonl"))
 
     assert len(found) == 2
-    assert [path.read_text().count('"recording":2') for path in found] == [1, 1]
+    assert [path.read_text().count('"recording":3') for path in found] == [1, 1]

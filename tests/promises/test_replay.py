@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+
 import pytest
 
 OWN = """
@@ -142,8 +145,53 @@ def test_a_file_that_is_no_recording_is_named_and_the_others_are_replayed(shippe
     run = shipped.run("--canary-replay=.pytest_canary", image=None)
 
     assert run.exit == 4
-    assert "recordings/0.jsonl:1: found 'no recording', expected a line of a recording" in lines(run)[0]
+    assert "recordings/0.jsonl:1: found 'no recording', expected the header of a recording" in lines(run)[0]
     assert len(lines(run)) == 3
+
+
+def test_whatever_lies_in_a_folder_is_named_in_one_line_and_the_recordings_are_replayed(shipped):
+    """A pipe must not be waited for; a line that is missing is said, not guessed."""
+    state_folder = next((shipped.pytester.path / ".pytest_canary").rglob("recordings"))
+    good, _ = sorted(state_folder.glob("*.jsonl"))
+    folder = shipped.pytester.path / "incidents"
+    (folder / "folder.jsonl").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.jsonl")
+    whole = good.read_bytes()
+    (folder / "good.jsonl").write_bytes(whole)
+    (folder / "packed.jsonl").write_bytes(gzip.compress(whole))
+    (folder / "missing.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:39] + whole.splitlines(True)[40:]))
+    (folder / "notes.txt").write_text("what happened that night")
+    run = shipped.run("--canary-replay=incidents", image=None)
+    said = {line.partition("replay ")[2].partition(":")[0]: line for line in lines(run)}
+
+    assert run.exit == 4
+    assert "found a folder, expected a recording" in said["incidents/folder.jsonl"]
+    assert "now promoted" in said["good"]
+    assert "[replayed up to line 40: a line is missing here (`n` goes from 39 to 41)" in said["missing"]
+    assert "found a file packed by gzip" in said["incidents/packed.jsonl"]
+    assert "found no plain file, expected a recording" in said["incidents/pipe.jsonl"]
+    assert "Traceback" not in run.out
+    assert len(said) == 5
+
+
+def test_the_folder_of_a_target_is_its_recordings(shipped):
+    """Ledger and outcomes lie beside them, and are none."""
+    run = shipped.run("--canary-replay=.pytest_canary/gateway/memory", image=None)
+
+    assert run.exit == 0, run.out
+    assert len(lines(run)) == 2
+
+
+def test_ctrl_c_ends_a_replay_with_a_line_and_the_status_of_an_interrupt(shipped):
+    """A large recording takes its time, and nothing is there to be put right."""
+    own = shipped.pytester.path / "rollouts/gateway/test_own.py"
+    own.write_text("def test_patience(stage):\n    raise KeyboardInterrupt\n")
+    run = shipped.run("--canary-replay=.pytest_canary", image=None, process=True)
+
+    assert run.exit == 2
+    (line,) = lines(run)
+    assert "ended by Ctrl-C at " in line
+    assert line.endswith("; 1 more were not replayed")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,11 @@ def test_a_converted_recording_is_replayed(convert, tmp_path):
         ([{**pair("requests", [1], [1]), "values": {"control": [1]}}], (), "found no values of experiment"),
         ([pair("requests", [1], ["x"])], (), "pair 1 (requests): found the value 'x', expected a number or NaN"),
         ([pair("requests", [1], [1], step=0)], (), "found startTimeMillis 1793527200000 and stepMillis 0 of the"),
+        ([{**pair("requests", [1], [1]), "scopes": [1]}], (), "found scopes [1], expected startTimeMillis and"),
+        ([{**pair("requests", [1], [1]), "tags": "a"}], (), "found tags a, expected such as"),
+        ([{**pair("requests", [1], [1]), "name": {}}], (), 'expected "name" and "values"'),
+        ([pair("requests", [1], [1], start=float("nan"))], (), "found startTimeMillis nan and stepMillis 60000"),
+        ([pair("requests", [1], [1], step=float("inf"))], (), "and stepMillis inf of the experiment, expected"),
         ([pair("requests", [None], ["NaN"])], (), "found no values at all"),
         ([pair("requests", [1], [1])], ("--as=errors",), "--as: found 'errors', expected METRIC=NAME"),
         (
@@ -150,6 +155,36 @@ def test_what_cannot_be_converted_is_said_in_one_line(convert, pairs, words, sai
     assert said in out
     assert out.count("\n") == 1
     assert not path.exists()
+
+
+def test_values_that_do_not_count_as_they_stand_are_told(convert):
+    """A metric that was cut short, or is no count."""
+    code, said, out = convert([pair("requests", [90, 90], [10]), pair("errors", [1, -5], [0, 1])])
+
+    assert code == 0, said
+    assert "requests: 2 values of control and 1 of experiment; those missing add nothing\n" in said
+    assert "errors: 1 values below 0, counted as 0; if it is no count, write --as '...=gauge:NAME'\n" in said
+    assert polls(out)[-1].samples[Role.BASELINE].counters == {"requests": 180, "errors": 1}
+
+
+def test_what_is_read_is_not_written_over(tmp_path, capsys):
+    """It may be the only copy."""
+    source = tmp_path / "pairs.json"
+    source.write_text(json.dumps([pair("requests", [1], [1])]))
+    before = source.read_text()
+
+    assert main(["convert", "kayenta", str(source), "-o", f"{tmp_path}/./pairs.json"]) == 4
+    assert "which is to be read; name another file" in capsys.readouterr().err
+    assert source.read_text() == before
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, capsys):
+    """In one line."""
+    source = tmp_path / "pairs.json"
+    source.write_text(json.dumps([pair("requests", [1], [1])]))
+
+    assert main(["convert", "kayenta", str(source), "-o", str(tmp_path / "no" / "out.jsonl")]) == 4
+    assert "out.jsonl cannot be written: No such file or directory" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from math import isnan
@@ -52,7 +53,7 @@ def test_the_header_says_what_was_recorded(recording):
     """Whoever replays it needs no rollout.yaml to know."""
     header, rest = read(recording.path)
 
-    assert (header.version, header.service, header.target, header.image) == (2, "gateway", "memory", "gateway:v2")
+    assert (header.version, header.service, header.target, header.image) == (3, "gateway", "memory", "gateway:v2")
     assert [stage["weight"] for stage in header.stages] == [0.05, 1.0]
     assert [gate["name"] for gate in header.gates] == ["error_rate"]
     assert "1.5" in header.gates[0]["limits"]
@@ -245,11 +246,45 @@ def test_what_is_no_recording_is_named_in_one_line(tmp_path, text):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            gzip.compress(b'{"recording":3}'),
+            "found a file packed by gzip, expected a recording as it was written; type",
+        ),
+        (b"\x00\xff\x80\x00", "found no text, expected the header of a recording"),
+        (b"[" * 100_000, "found '[[[[[["),
+        (b'{"recording":3', "found '{\"recording\":3', expected the header of a recording"),
+        (b'{"recording":3,"t":NaN}', "found t nan, expected seconds in the header"),
+        (b'{"recording":true}', "found a recording of version true, expected version 3"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_in_one_line(tmp_path, data, said):
+    """A folder of recordings may hold whatever somebody has put there."""
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(UsageError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}:1: found ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recording_of_the_second_version_is_read(tmp_path):
+    """It lacks nothing but the numbers of its lines."""
+    path = tmp_path / "old.jsonl"
+    path.write_text('{"recording":2,"service":"gateway"}\n{"t":1,"canary":{}}\n')
+    header, rest = read(path)
+
+    assert (header.version, [poll.at for poll in rest]) == (2, [1])
+
+
 def test_a_recording_of_the_first_version_is_refused_with_what_to_do(tmp_path):
     """It lacks what a replay needs, so nobody should wonder about the result."""
     path = tmp_path / "old.jsonl"
     path.write_text('{"line":"header","version":1,"service":"gateway"}\n')
-    with pytest.raises(UsageError, match=r"old\.jsonl:1: found a recording of version 1, expected version 2; record"):
+    with pytest.raises(UsageError, match=r"old\.jsonl:1: found a recording of version 1, expected version 3; record"):
         read(path)
 
 
@@ -273,14 +308,21 @@ def test_a_broken_line_in_the_middle_is_named(recording):
     [
         ('{"t":"noon","canary":{}}', "'noon', expected a number"),
         ('{"canary":{}}', "no 't'"),
+        ('{"t":"nan","canary":{}}', "t 'nan', expected seconds"),
+        ('{"t":1e999,"event":"cut"}', "t inf, expected seconds"),
+        ('{"t":1,"event":"stage","data":[5]}', "data [5], expected such as {'weight': 0.05}"),
+        ('{"t":1,"canary":{},"n":"two"}', 'n "two", expected the number of the line'),
         ('{"t":1,"stable":{}}', "'stable', expected t, poll, stage or a role: baseline, control, canary"),
         ('{"t":1,"poll":"glance"}', "poll 'glance', expected one of baseline, before, check, look"),
         ('{"t":1,"canary":5}', "'5', expected what was counted, such as"),
+        ('{"t":1,"canary":{"at":"inf"}}', "at 'inf', expected seconds"),
         ('{"t":1,"canary":{"counters":{}}}', "'counters' among"),
         ('{"t":1,"canary":{"c":{"requests":"many"}}}', "'many', expected a number"),
         ('{"t":1,"canary":{"h":{"latency":{"n":{"0":1}}}}}', "latency without bounds"),
         ('{"t":1,"canary":{"h":{"latency":{"b":7}}}}', "bounds 7 of latency, expected the number of a bounds line"),
         ('{"t":1,"canary":{"h":{"latency":{"le":[2,1],"n":[1,1,1]}}}}', "expected numbers that rise"),
+        ('{"t":1,"canary":{"h":{"latency":{"le":["nan",1],"n":[1,1,1]}}}}', "expected numbers that rise"),
+        ('{"t":1,"canary":{"h":{"latency":{"le":["-inf",1],"n":[1,1,1]}}}}', "expected numbers that rise"),
         ('{"t":1,"canary":{"h":{"latency":{"le":[1,2],"n":[1,1]}}}}', "2 counts of latency, expected 3"),
         ('{"t":1,"canary":{"h":{"latency":{"le":[1],"n":{"2":1}}}}}', "bucket 2 of latency, expected 0 to 1"),
     ],
@@ -321,6 +363,95 @@ def test_reading_ends_where_time_goes_back(tmp_path):
     *polls, notice = read(path)[1]
     assert [poll.at for poll in polls] == [0, 60]
     assert notice == Notice(4, "time goes back here, from 60 s to 30 s; sort the lines by `t`")
+
+
+def test_reading_ends_where_a_stage_began_before_the_last_poll(tmp_path):
+    """Whoever wrote the stages had another clock than who wrote the polls."""
+    path = tmp_path / "own.jsonl"
+    path.write_text(f'{HEADER}{{"t":1700000000,"baseline":{{}}}}\n{{"t":60,"event":"stage"}}\n')
+
+    _, notice = read(path)[1]
+    assert notice == Notice(3, "time goes back here, from 1700000000 s to 60 s; sort the lines by `t`")
+
+
+def many(recording, polls: int = 5) -> list[str]:
+    """The lines of a recording with so many polls and an event among them."""
+    for at in range(polls):
+        recording.write_sample(float(at), 0, {Role.CANARY: sample(at, 5.0 * at)})
+        if at == polls // 2:
+            recording.write_event(float(at), "weights")
+    return recording.path.read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (2, 2, "a line is missing here (`n` goes from 1 to 3)"),
+        (4, 4, "a line is missing here (`n` goes from 3 to 5)"),
+        (5, 5, "a line is missing here (`n` goes from 4 to 6)"),
+        (3, 6, "4 lines are missing here (`n` goes from 2 to 7)"),
+    ],
+)
+def test_reading_ends_where_a_line_is_missing(recording, first, last, said):
+    """Lines only say what has changed, so nobody knows what the next ones mean."""
+    whole = many(recording)
+    recording.path.write_text("".join([*whole[: first - 1], *whole[last:]]))
+
+    *_, notice = read(recording.path)[1]
+    assert (notice.line, notice.text.startswith(said)) == (first, True), notice
+
+
+def test_reading_ends_where_lines_have_changed_places(recording):
+    """Also where both are of one time."""
+    whole = many(recording)
+    recording.path.write_text("".join([*whole[:4], whole[5], whole[4], *whole[6:]]))
+
+    *_, notice = read(recording.path)[1]
+    assert notice.line == 5
+    assert "`n` goes from 4 to 6" in notice.text
+
+
+def test_lines_that_somebody_has_added_need_no_number(recording):
+    """What happened is often known only later."""
+    whole = many(recording)
+    whole.insert(4, '{"t":1,"event":"pager"}\n')
+    recording.path.write_text("".join(whole))
+
+    assert not [line for line in read(recording.path)[1] if isinstance(line, Notice)]
+
+
+def test_a_line_that_stands_twice_is_read_once_and_counted(recording):
+    """Somebody has put a file together from pieces; the bounds, a poll and an event."""
+    whole = many(recording)
+    recording.path.write_text("".join(line for line in whole for _ in range(2)))
+    once = "".join(whole)
+    twice = list(read(recording.path)[1])
+    recording.path.write_text(once)
+
+    assert twice == list(read(recording.path)[1])
+    assert sum(line.twice for line in twice if isinstance(line, Recorded)) == len(whole) - 1  # the last is the last
+
+
+def test_what_could_not_be_written_leaves_no_gap_in_the_numbers(recording):
+    """It was never a line of the file."""
+    recording.write_sample(1.0, 0, {})
+    path, recording.path = recording.path, recording.path.parent
+    with pytest.raises(OSError, match="Is a directory"):
+        recording.write_sample(2.0, 0, {})
+    recording.path = path
+    recording.write_sample(3.0, 0, {})
+
+    assert [line.at for line in read(path)[1]] == [1.0, 3.0]
+
+
+def test_who_reads_hears_how_far_reading_has_come(recording):
+    """For a line of progress over gigabytes."""
+    many(recording, 100)
+    heard = list[int]()
+    list(read(recording.path, heard.append)[1])
+
+    assert heard == sorted(heard)
+    assert 0 < heard[0] < heard[-1] <= recording.path.stat().st_size
 
 
 def test_reading_ends_where_another_run_begins(recording):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_canary.errors import UsageError
 from pytest_canary.plan import make_plan
-from pytest_canary.replay import Now, play
+from pytest_canary.replay import Now, marked, play
 from pytest_canary.spec import load
 
 ROLLOUT = """
@@ -273,10 +274,20 @@ def test_a_recording_that_was_cut_is_replayed_as_far_as_it_goes(tmp_path, plan, 
     assert played.then.looks == whole.count('"canary"') > 10
 
 
+def test_a_recording_of_the_stable_build_alone_says_what_it_is_for(tmp_path, plan):
+    """It lies in the same folder as those of runs."""
+    header, *rest = ours()
+    rest = [line for line in rest if line.get("poll") == "baseline"]
+    played = replayed(tmp_path, [{**header, "run": "record"}, *rest[:5]], plan)
+
+    assert played.now is Now.NOT_DECIDED
+    assert "the stable build alone, as `pytest-canary record` writes it; type `pytest-canary calibrate" in played.line
+
+
 def test_a_recording_of_another_version_is_refused_with_what_to_do(tmp_path, plan):
     """It would be read wrong."""
-    with pytest.raises(UsageError, match=r"own\.jsonl:1: found a recording of version 3, expected version 2; "):
-        replayed(tmp_path, [{**HEADER, "recording": 3}], plan)
+    with pytest.raises(UsageError, match=r"own\.jsonl:1: found a recording of version 4, expected version 3; "):
+        replayed(tmp_path, [{**HEADER, "recording": 4}], plan)
 
 
 def test_a_broken_line_is_named_whenever_it_is_reached(tmp_path, plan):
@@ -295,3 +306,157 @@ def test_a_stage_that_was_left_before_todays_gates_decide_is_told(tmp_path):
 
     assert played.now in (Now.ROLLED_BACK, Now.NOT_DECIDED), played.line
     assert "the recording goes on before today's gates decide; error_rate in doubt" in played.line
+
+
+# -- marks of a run that are missing -----------------------------------------------------------------------------------
+
+
+def ours(weights=(0.05, 0.5), polls: int = 30) -> list[dict]:
+    """The lines of a run of ours, of version 2: nobody can tell from numbers that one is missing."""
+    stages = [{"weight": weight, "hold": (polls - 2) * 10.0, "min_requests": 20} for weight in weights]
+    plan = {"stages": stages, "poll": 10.0, "baseline": {"window": 100.0, "min_requests": 50}}
+    made, index, looks = list[dict](), -1, 0
+    for line in script(weights=weights, polls=polls):
+        if "recording" in line:
+            made.append({**line, "run": "run-1", "plan": plan})
+        elif "event" in line:
+            before = next(one for one in reversed(made) if "baseline" in one)
+            sides = {"canary": {"c": {"requests": 0, "errors": 0}}, **before}
+            index, looks = index + 1, 0
+            made.append({**line, "data": {**line["data"], "index": index, "stage": f"{weights[index] * 100:g}%"}})
+            made.append({**sides, "t": line["t"], "poll": "before"})
+        elif index < 0:
+            made.append({**line, "poll": "baseline"})
+        else:
+            looks += 1
+            made.append({**line, "poll": "check" if looks == 1 else "look"})
+            if looks == 1:
+                made.append({"t": line["t"], "event": "split", "data": {}})
+            if looks == polls:
+                made.append({"t": line["t"], "event": "held", "data": {"index": index}})
+    return made
+
+
+def test_the_lines_of_a_run_of_ours_pass(tmp_path, plan):
+    """What follows takes one away."""
+    assert replayed(tmp_path, ours(), plan).line == "own: then no outcome, last at 50%; now promoted: " + (
+        "every gate passed at every stage [replayed at the recorded stages 5%, 50%, not at today's 5%, 50%, 100%: "
+        "traffic cannot be split again]"
+    )
+
+
+@pytest.mark.parametrize("nth", [0, 1])
+@pytest.mark.parametrize("kind", ["stage", "before", "check", "split", "held"])
+def test_a_mark_of_a_run_that_is_missing_never_speaks_against_the_canary(tmp_path, plan, kind, nth):
+    """What was counted at the next stage would be taken for the split of this one."""
+    lines = ours()
+    del lines[[at for at, line in enumerate(lines) if kind in (line.get("event"), line.get("poll"))][nth]]
+
+    assert replayed(tmp_path, lines, plan).now is Now.NOT_DECIDED
+
+
+@pytest.mark.parametrize("kind", ["stage", "before", "check", "split", "held", "look"])
+def test_a_mark_of_a_run_that_stands_twice_changes_nothing(tmp_path, plan, kind):
+    """It is told."""
+    lines = ours()
+    at = next(at for at, line in enumerate(lines) if kind in (line.get("event"), line.get("poll")))
+    played = replayed(tmp_path, [*lines[:at], lines[at], *lines[at:]], plan)
+
+    assert played.now is Now.PROMOTED, played.line
+    assert "[a line stands twice (up to line " in played.line
+
+
+# -- plans and marks that make no sense --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plan_told", "said"),
+    [
+        ({}, "a run whose plan has no stages"),
+        ({"stages": 5}, "stages 5, expected a list such as [{'weight': 0.05}]"),
+        ({"stages": [5]}, "stages [5], expected a list"),
+        ({"stages": [{}]}, "stage 1 without a weight, expected 0..1"),
+        ({"stages": [{"weight": "much"}]}, "weight 'much', expected a number"),
+        ({"stages": [{"weight": 5}]}, "weight 5, expected 0 to 1"),
+        ({"stages": [{"weight": 0.05, "hold": -1}]}, "hold -1, expected 0 to 1e+09"),
+        ({"stages": [{"weight": 0.05, "min_requests": "nan"}]}, "min_requests nan, expected 0 to 1e+09"),
+        ({"stages": [{"weight": 0.05, "allowance": 1e308}]}, "allowance 1e+308, expected 0 to 1000"),
+        ({"stages": [{"weight": 0.05}], "baseline": 7}, "baseline 7, expected such as {'window': 600"),
+        ({"stages": [{"weight": 0.05}], "poll": [1]}, "poll [1], expected a number"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_named_with_its_line(tmp_path, plan, plan_told, said):
+    """Somebody has changed the header by hand."""
+    with pytest.raises(UsageError) as error:
+        replayed(tmp_path, [{**HEADER, "run": "run-1", "plan": plan_told}, *ours()[1:]], plan)
+    assert str(error.value).startswith(f"{tmp_path}/own.jsonl:1: found ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hold", "long"), ("min_requests", -1), ("deadline", [])])
+def test_a_stage_of_a_script_that_makes_no_sense_is_named_with_its_line(tmp_path, plan, key, value):
+    """The line is that of the stage, not of the header."""
+    lines = script()
+    lines[13]["data"][key] = value
+    with pytest.raises(UsageError, match=rf"own\.jsonl:14: found {key} "):
+        replayed(tmp_path, lines, plan)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "builds", "data": {"baseline": 5, "canary": {"image": "gateway:v2"}}},
+        {"event": "builds", "data": {"baseline": {"image": "gateway:v1", "digest": [], "change": {"env": 1}}}},
+        {"event": "held", "data": {"verdicts": [5, {"gate": [], "status": {}}]}},
+        {"event": "held", "data": {"verdicts": 5}},
+    ],
+)
+def test_what_a_replay_only_shows_may_be_anything(tmp_path, plan, event):
+    """No verdict hangs on it."""
+    header, *rest = ours()
+    rest = [{**line, **event} if line.get("event") == event["event"] else line for line in rest]
+
+    assert replayed(tmp_path, [header, {"t": 0.0, **event}, *rest], plan).now is Now.PROMOTED
+
+
+def test_a_canary_that_counts_what_is_no_number_is_not_taken_for_a_good_one(tmp_path, plan):
+    """Its source has divided by zero."""
+    lines = script()
+    for line in polls_of(lines):
+        line["canary"]["c"]["requests"] = "nan"
+
+    assert replayed(tmp_path, lines, plan).now is not Now.PROMOTED
+
+
+def test_a_window_of_hours_is_thinned_and_says_the_same(tmp_path, plan, monkeypatch):
+    """A day of the stable build, poll by poll, would fill the memory; its counts are those of all polls."""
+    header, *rest = script(bad=0.1)
+    first = {"t": -3000.0, "baseline": {"c": {"requests": 0, "errors": 0}}}
+    early = [
+        {"t": -3000.0 + 10 * nth, "baseline": {"c": {"requests": 10 * nth, "errors": nth // 10}}}
+        for nth in range(1, 300)
+    ]
+    for line in rest:
+        for part in line.values():
+            if isinstance(part, dict) and "c" in part and line.get("t", 0) > 0 and part is line.get("baseline"):
+                part["c"] = {"requests": part["c"]["requests"] + 3000, "errors": part["c"]["errors"] + 30}
+    lines = [header, first, *early, *rest]
+    whole = replayed(tmp_path, lines, plan)
+    monkeypatch.setattr(sys.modules["pytest_canary.replay.marked"], "MOST", 20)
+    polls = [line for line in marked(tmp_path / "own.jsonl").lines() if getattr(line, "poll", "") == "baseline"]
+    thinned = play(tmp_path / "own.jsonl", plan)
+
+    assert len(polls) <= 22
+    assert (polls[0].at, polls[-1].at) == (-3000.0, 120.0)
+    assert (thinned.now, thinned.looks) == (whole.now, whole.looks) == (Now.ROLLED_BACK, whole.looks)
+    assert thinned.verdicts[0].baseline == whole.verdicts[0].baseline
+
+
+def test_counters_that_began_anew_in_a_long_window_are_still_seen(tmp_path, plan, monkeypatch):
+    """What was counted before and after must not be taken for one."""
+    lines = script()
+    lines[7:7] = [{"t": 65.0, "baseline": {"c": {"requests": 3, "errors": 0}}}]
+    monkeypatch.setattr(sys.modules["pytest_canary.replay.marked"], "MOST", 2)
+
+    assert "counters of the baseline began anew once" in replayed(tmp_path, lines, plan).line

@@ -2,9 +2,10 @@
 
 from math import inf
 
+import numpy as np
 import pytest
 
-from pytest_canary.stats.latency import boundary_at_least, boundary_nearest, quantile
+from pytest_canary.stats.latency import boundary_at_least, boundary_nearest, quantile, quantiles
 from pytest_canary.stats.planner import divergence, requests_to_prove_limit, requests_to_prove_ratio
 
 BOUNDS = (0.1, 0.2, 0.4, 0.8)
@@ -21,6 +22,12 @@ def test_a_quantile_above_every_bound_or_of_nothing_is_unknown():
     """Saturating at the last bound is how slow builds pass."""
     assert quantile(BOUNDS, (1, 0, 0, 0, 99), 0.99) is None
     assert quantile(BOUNDS, (0, 0, 0, 0, 0), 0.5) is None
+
+
+def test_a_histogram_without_boundaries_has_no_quantiles():
+    """A source that only counts, or that has begun anew, must not end a run."""
+    for counts in (np.zeros((2, 0)), np.ones((2, 1))):
+        assert np.isnan(quantiles(np.zeros(0), counts, 0.99)).tolist() == [True, True]
 
 
 def test_boundaries_are_the_nearest_and_the_next_not_below():
