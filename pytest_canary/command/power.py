@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_canary.command.advice import advise
+from pytest_canary.command.bar import Bar
 from pytest_canary.command.marks import Declared, asking_for_stage, declared_in
 from pytest_canary.command.place import Place
 from pytest_canary.command.say import say
@@ -25,11 +25,10 @@ from pytest_canary.power.summary import Line, line_of
 from pytest_canary.power.table import table
 from pytest_canary.power.unplayed import one_by_one, unplayed
 from pytest_canary.scenario import scenario_of, simulable
-from pytest_canary.spec import Spec
+from pytest_canary.spec import Spec, load
 from pytest_canary.standin import MADE_UP
 
 SIZES = (1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
-BAR = 30
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -77,7 +76,9 @@ def power(place: Place, given: argparse.Namespace) -> int:
         raise UsageError(f"{place.spec.where('gates')}: no gate is declared that could be played")
     required = parse(given.require, gates)
     if given.catch or given.within:
-        return advise(setting, given, Bar(time.monotonic()))
+        _refuse_beside_advice(given)
+        with Bar() as bar:
+            return advise(place, setting, lambda stages: _with(place, given, stages), given, bar)
     chosen = _chosen(given.gate, gates)
     cells = list(dict.fromkeys([Cell(), *(Cell(gate, size) for gate in chosen for size in given.sizes)]))
     cells += [one.cell for one in required if one.cell not in cells]
@@ -85,7 +86,8 @@ def power(place: Place, given: argparse.Namespace) -> int:
     if not quiet:
         _said_before(place, setting, unread)
     began = time.monotonic()
-    ended = played(setting, cells, Bar(began), given.workers)
+    with Bar() as bar:
+        ended = played(setting, cells, bar, given.workers)
     lines = {cell: line_of(cell, of, setting.plan) for cell, of in ended.items()}
     judged = [one.judged(lines) for one in required]
     _leave(place, given, setting, list(lines.values()), judged)
@@ -93,6 +95,21 @@ def power(place: Place, given: argparse.Namespace) -> int:
         _say_all(setting, list(lines.values()), judged, time.monotonic() - began)
     holds = all(one.holds for one in judged) and lines[Cell()].minutes_median is not None
     return Exit.PROMOTED if holds else Exit.ROLLED_BACK
+
+
+def _with(place: Place, given: argparse.Namespace, stages: str) -> Setting:
+    """The same with other stages: read as if they were written in the file."""
+    spec = place.spec
+    overrides = [*spec.overrides, f"stages={stages}"]
+    spec = load(spec.path, target=spec.target, overrides=overrides, simulated=True)
+    return setting_of(replace(place, spec=spec), given.rollouts, given.seed, given.each)[0]
+
+
+def _refuse_beside_advice(given: argparse.Namespace) -> None:
+    """Advice has no table: what is asked of one would be left out silently."""
+    words = {"--require": given.require, "--json": given.json, "--picture": given.picture, "--gate": given.gate}
+    if asked := [word for word, value in words.items() if value]:
+        raise UsageError(f"{asked[0]}: is about the table, which `--catch` does not print; type the one or the other")
 
 
 def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
@@ -121,23 +138,6 @@ def plan_of(spec: Spec, declared: Sequence[Declared]) -> Plan:
     marked = [((one.metric,), one.options, one.where) for one in declared if one.kind == "gate" and one.options]
     plan = make_plan(spec, rollout=spec.path.name, image=f"{spec.service}:{MADE_UP}", marked=marked)
     return simulable(replace(plan, keep=False, build=(), refuse_rejected=False))
-
-
-class Bar:
-    """How far it has come, on a terminal; nothing elsewhere."""
-
-    def __init__(self, began: float) -> None:
-        self._began, self._shown = began, sys.stderr.isatty()
-
-    def __call__(self, done: int, whole: int, cell: Cell) -> None:
-        if not self._shown:
-            return
-        passed = time.monotonic() - self._began
-        left = passed / done * (whole - done)
-        full = round(BAR * done / whole)
-        text = f"{'#' * full}{'.' * (BAR - full)} {done:,} of {whole:,} rollouts, about {left:.0f} s left, {cell}"
-        sys.stderr.write(f"\r\033[K{text}" if done < whole else "\r\033[K")
-        sys.stderr.flush()
 
 
 def _said_before(place: Place, setting: Setting, unread: Sequence[str]) -> None:
@@ -217,4 +217,4 @@ def _data(place: Place, setting: Setting, lines: Sequence[Line], judged: Sequenc
     }
 
 
-__all__ = ["Bar", "Requirement", "options", "plan_of", "power", "setting_of"]
+__all__ = ["Requirement", "options", "plan_of", "power", "setting_of"]
