@@ -192,12 +192,10 @@ def _leave(
         else:
             Path(given.json).write_text(text + "\n")
     if given.picture:
-        from pytest_canary.power.picture import picture
+        from pytest_canary.power.picture import page, picture
 
-        drawn = picture(lines, f"{place}: what is stopped, and after how many users")
-        html = given.picture.endswith((".html", ".htm"))
-        whole = f"<!doctype html><meta charset=utf-8><title>{place}</title>\n{drawn}" if html else drawn
-        Path(given.picture).write_text(whole)
+        draw = page if given.picture.endswith((".html", ".htm")) else picture
+        Path(given.picture).write_text(draw(lines, f"{place}: what is stopped, and after how many users"), "utf-8")
 
 
 def _data(place: Place, setting: Setting, lines: Sequence[Line], judged: Sequence[Judged]) -> dict[str, Any]:

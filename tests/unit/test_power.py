@@ -1,6 +1,8 @@
 """Numbers of a power run: intervals, what is caught, what is required, what is advised."""
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -12,7 +14,7 @@ from pytest_canary.plan import Stage
 from pytest_canary.power.advice import Information, information, of_rate
 from pytest_canary.power.cells import Cell, injection_of
 from pytest_canary.power.ladders import Search
-from pytest_canary.power.picture import picture
+from pytest_canary.power.picture import page, picture
 from pytest_canary.power.require import parse
 from pytest_canary.power.summary import Line, smallest_caught, wilson
 from pytest_canary.power.table import table
@@ -183,3 +185,46 @@ def test_the_table_and_the_picture_tell_the_same_lines():
     assert drawn.startswith("<svg")
     assert "gateway &lt;production&gt;" in drawn
     assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+
+
+def _boxes(drawn):
+    """Every text of a picture as (left, right, line): about six tenths of a letter's height is its width."""
+    found = []
+    for words, text in re.findall(r"<text ([^>]*)>([^<]*)</text>", drawn):
+        said = dict(re.findall(r'([\w-]+)="([^"]*)"', words))
+        wide = 0.58 * float(said.get("font-size", 11)) * len(text)
+        begin = float(said["x"]) - {"middle": wide / 2, "end": wide}.get(said.get("text-anchor", ""), 0)
+        found.append((begin, begin + wide, float(said["y"]), text))
+    return found
+
+
+@pytest.mark.parametrize("gates", [1, 2, 8])
+@pytest.mark.parametrize(
+    "sizes", [(2.0,), (1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0), tuple(1.1 + n / 20 for n in range(20))]
+)
+def test_nothing_in_the_picture_lies_on_another_word_or_outside(gates, sizes):
+    """Long names, many users, many sizes, few charts."""
+    names = [f"a_gate_of_ones_own_with_a_name_that_is_much_too_long_{number}" for number in range(gates)]
+    lines = [_line(1.0, 0.0, gate="")]
+    lines += [
+        _line(size, 0.5, gate=name, exposed=1_234_567.0 * number) for name in names for number, size in enumerate(sizes)
+    ]
+    drawn = picture(
+        lines, "a-service-with-a-long-name on production: " + "what is stopped, and after how many users " * 3
+    )
+    width = float(re.search(r'viewBox="0 0 (\d+)', drawn)[1])
+    boxes = sorted(_boxes(drawn), key=lambda box: (box[2], box[0]))
+    for begin, end, _, text in boxes:
+        assert begin >= 0, text
+        assert end <= width, text
+    for one, other in pairwise(boxes):
+        assert one[2] != other[2] or one[1] < other[0] + 1, (one, other)
+
+
+def test_the_picture_follows_the_page_from_light_to_dark():
+    """No colour is written where a dark page could not change it."""
+    drawn = page([_line(1.0, 0.0, gate=""), _line(2, 0.5)], "gateway <production>")
+    assert "prefers-color-scheme: dark" in drawn
+    assert drawn.startswith("<!doctype html>")
+    assert "<title>gateway &lt;production&gt;</title>" in drawn
+    assert not re.search(r'(fill|stroke)="#', drawn)
