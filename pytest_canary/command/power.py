@@ -28,6 +28,9 @@ from pytest_canary.scenario import scenario_of, simulable
 from pytest_canary.spec import Spec, load
 from pytest_canary.standin import MADE_UP
 
+MOST, LARGEST = 1_000_000, 1e6
+"""Rollouts of one kind, and times worse: what is more was a slip of the finger."""
+PICTURES = (".svg", ".html", ".htm")
 SIZES = (1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 
 
@@ -35,7 +38,7 @@ def options(command: argparse.ArgumentParser) -> None:
     """What may be typed."""
     command.add_argument("--rollouts", metavar="N", type=_number, default=1000, help="rollouts of a good build (1000)")
     command.add_argument("--each", metavar="N", type=_number, help="of each worse build (a fifth of that)")
-    command.add_argument("--seed", metavar="N", type=int, default=1, help="of the first; the others count on (1)")
+    command.add_argument("--seed", metavar="N", type=_seed, default=1, help="of the first; the others count on (1)")
     command.add_argument("--gate", metavar="NAME", action="append", default=[], help="only this gate's regressions")
     command.add_argument(
         "--sizes", metavar="LIST", type=_sizes, default=SIZES, help="how many times worse (1.2,1.5,2,3,5,10,20)"
@@ -53,8 +56,14 @@ def options(command: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of at least 1")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1 to {MOST:,}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, 0 or more")
     return int(text)
 
 
@@ -63,7 +72,7 @@ def _sizes(text: str) -> tuple[float, ...]:
         sizes = tuple(float(word.strip().lstrip("x")) for word in text.replace(" ", ",").split(",") if word.strip())
     except ValueError:
         sizes = ()
-    if not sizes or min(sizes) <= 1:
+    if not sizes or not all(1 < size <= LARGEST for size in sizes):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected numbers above 1, such as 1.5,2,3")
     return tuple(dict.fromkeys(sizes))
 
@@ -75,6 +84,7 @@ def power(place: Place, given: argparse.Namespace) -> int:
     if not gates:
         raise UsageError(f"{place.spec.where('gates')}: no gate is declared that could be played")
     required = parse(given.require, gates)
+    _refuse_unwritable(given)
     if given.catch or given.within:
         _refuse_beside_advice(given)
         with Bar() as bar:
@@ -90,9 +100,9 @@ def power(place: Place, given: argparse.Namespace) -> int:
         ended = played(setting, cells, bar, given.workers)
     lines = {cell: line_of(cell, of, setting.plan) for cell, of in ended.items()}
     judged = [one.judged(lines) for one in required]
-    _leave(place, given, setting, list(lines.values()), judged)
     if not quiet:
         _say_all(setting, list(lines.values()), judged, time.monotonic() - began)
+    _leave(place, given, setting, list(lines.values()), judged)
     holds = all(one.holds for one in judged) and lines[Cell()].minutes_median is not None
     return Exit.PROMOTED if holds else Exit.ROLLED_BACK
 
@@ -110,6 +120,26 @@ def _refuse_beside_advice(given: argparse.Namespace) -> None:
     words = {"--require": given.require, "--json": given.json, "--picture": given.picture, "--gate": given.gate}
     if asked := [word for word, value in words.items() if value]:
         raise UsageError(f"{asked[0]}: is about the table, which `--catch` does not print; type the one or the other")
+
+
+def _refuse_unwritable(given: argparse.Namespace) -> None:
+    """Said before minutes are spent on what could not be kept."""
+    for word, name in (("--json", given.json), ("--picture", given.picture)):
+        if not name or (word, name) == ("--json", "-"):
+            continue
+        file = Path(name)
+        if word == "--picture" and file.suffix not in PICTURES:
+            raise UsageError(f"{word} {name}: expected a file that ends in {' or '.join(PICTURES)}")
+        if file.is_dir():
+            raise UsageError(f"{word} {name}: is a folder, expected a file such as {file / 'power'}{_suffix(word)}")
+        if not file.parent.is_dir():
+            raise UsageError(f"{word} {name}: there is no folder {file.parent}; make it, or name another file")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise UsageError(f"{word} {name}: cannot be written; name another file")
+
+
+def _suffix(word: str) -> str:
+    return ".json" if word == "--json" else ".svg"
 
 
 def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
@@ -194,7 +224,7 @@ def _leave(
     if given.picture:
         from pytest_canary.power.picture import page, picture
 
-        draw = page if given.picture.endswith((".html", ".htm")) else picture
+        draw = picture if Path(given.picture).suffix == ".svg" else page
         Path(given.picture).write_text(draw(lines, f"{place}: what is stopped, and after how many users"), "utf-8")
 
 

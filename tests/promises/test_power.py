@@ -137,6 +137,11 @@ def test_what_is_required_and_does_not_hold_is_the_exit_status(gateway, capsys):
         (["--require", "good enough"], "expected 'false_rollback<=1%'"),
         (["--gate", "ttft_p99"], "expected one of error_rate"),
         (["--catch", "error_rate", "--rollouts", "2"], "such as 'error_rate x2'"),
+        (["--json", "/nowhere/power.json"], "there is no folder /nowhere"),
+        (["--json", "/"], "is a folder, expected a file such as /power.json"),
+        (["--picture", "/nowhere/power.svg"], "there is no folder /nowhere"),
+        (["--picture", "power.png"], "expected a file that ends in .svg or .html"),
+        (["--picture", "-"], "expected a file that ends in .svg"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(gateway, capsys, words, says):
@@ -145,6 +150,25 @@ def test_what_cannot_be_read_is_said_in_one_line(gateway, capsys, words, says):
     error = capsys.readouterr().err
     assert says in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--rollouts", "0"], "found '0', expected a whole number from 1 to 1,000,000"),
+        (["--rollouts", "99999999999999999999"], "expected a whole number from 1 to 1,000,000"),
+        (["--seed", "-1"], "argument --seed: found '-1', expected a whole number, 0 or more"),
+        (["--sizes", "nan"], "found 'nan', expected numbers above 1"),
+        (["--sizes", "2,inf"], "found '2,inf', expected numbers above 1"),
+        (["--sizes", "1"], "found '1', expected numbers above 1"),
+    ],
+)
+def test_a_number_that_cannot_be_played_is_refused(gateway, capsys, words, says):
+    """Before anything is played, with what is possible."""
+    with pytest.raises(SystemExit) as left:
+        main(["power", str(gateway()), *words])
+    assert left.value.code == 4
+    assert says in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_plan_that_can_never_pass_says_what_it_needs(gateway, capsys):

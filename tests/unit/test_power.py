@@ -165,6 +165,12 @@ def test_a_requirement_says_what_was_found_beside_it():
         ("caught>=90%", "caught of what?"),
         ("false_rollback(error_rate x2)<=1%", "a good build is no worse in anything"),
         ("false_rollback<=5", "expected 0 to 1, or per cent"),
+        ("caught(error_rate x1)>=90%", "expected more than x1"),
+        ("caught(error_rate x0.5)>=90%", "found a build that is x0.5"),
+        ("exposed(error_rate x2)<=5%", "found the unit `%`, expected no unit"),
+        ("exposed(error_rate x2)<=600m", "found the unit `m`, expected no unit"),
+        ("minutes<=40%", "expected `m` or `min`"),
+        ("caught(error_rate x2)>=5m", "found the unit `m`, expected `%`"),
     ],
 )
 def test_a_requirement_that_cannot_be_read_names_the_right_word(text, says):
