@@ -137,6 +137,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     simulated: str = ""
     """By what traffic, time and builds are made up, in words, so that nothing happens on the target; else empty."""
+    how_often: tuple[str, ...] = ()
+    """What `pytest-canary power` is asked to learn how often what was injected is caught; empty where nothing was."""
     calibration: str = ""
     """What was measured on the service's own history and is used, or why it is not; empty where there is nothing."""
 

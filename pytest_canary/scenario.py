@@ -34,6 +34,18 @@ class Scenario:
         """What is wrong with the build, in words; empty where nothing is."""
         return ", ".join(map(str, self.scene.injections))
 
+    @property
+    def how_often(self) -> tuple[str, ...]:
+        """The words that ask `power` about the first injection which has a size; empty where nothing is injected."""
+        for one in self.scene.injections:
+            gate = next((gate for gate in self.scene.gates if gate.metric == one.metric), None)
+            size = 0.0
+            if gate is not None and one.kind == "times" and one.amount > 0:
+                size = one.amount if gate.metric.lower_is_better and not gate.metric.missed else 1 / one.amount
+            if gate is not None and size > 1:
+                return ("power", "--gate", gate.name, "--sizes", f"{size:.4g}")
+        return ("power",) if self.scene.injections else ()
+
     def __str__(self) -> str:
         traffic = self.scene.traffic
         said = [f"seed {self.seed}", f"{traffic.rate:g} requests/s"]

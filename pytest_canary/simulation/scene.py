@@ -84,8 +84,8 @@ def too_late(injections: Iterable[Injection], stages: Sequence[float], holdback:
         if one.share > max(compared, default=0.0) + 1e-9:
             mend = f"write `from {100 * max(compared):g}%`, or keep" if compared else "keep"
             yield (
-                f"--canary-inject {one.text!r}: shows at 100% only, where there is nothing left to compare with but what "
-                f"was before, so that only what is far worse is seen; {mend} some users on the stable build with "
+                f"--canary-inject {one.text!r}: shows at 100% only, where there is nothing left to compare with but "
+                f"what was before, so that only what is far worse is seen; {mend} some users on the stable build with "
                 "`holdback: 5`"
             )
 
