@@ -182,7 +182,10 @@ def test_a_target_is_written_beside_the_others(folder):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", r"calibration.json:1: found no JSON"),
+        ("{", r"calibration.json:1: found no JSON; delete the file and calibrate again"),
+        ("[" * 100_000, r"calibration.json:1: found no JSON"),
+        ('{"version": 1}', "found no targets, expected a calibration of version 1"),
+        ('{"version": "new", "targets": {}}', "found version 'new'"),
         ("[]", "found no version, expected a calibration of version 1; delete the file and calibrate again"),
         ('{"version": 7, "targets": {}}', "found version 7, expected a calibration of version 1"),
         ('{"version": 1, "targets": {"here": {"at": 1}}}', "here is not whole"),
