@@ -152,13 +152,19 @@ def _chosen(asked: Sequence[str], gates: Sequence[str]) -> list[str]:
 def setting_of(place: Place, rollouts: int, seed: int, each: int | None = None) -> tuple[Setting, list[str]]:
     """What is played: the plan as pytest would make it, its scene and its prelude; and gates that are not."""
     spec = place.spec
-    declared = declared_in(spec.folder)
+    declared, tests = declared_in(spec.folder), asking_for_stage(spec.folder)
+    if tests and not spec.document.gates and not any(one.kind == "gate" and one.options for one in declared):
+        raise UsageError(
+            f"{spec.where('gates')}: no gate is declared, and the bodies of tests ({', '.join(tests[:3])}) are not "
+            f"played; type `pytest {os.path.relpath(spec.folder)} --canary-simulate`, which runs them, or declare one, "
+            "such as `gates: {error_rate: {ratio: 1.5}}`"
+        )
     plan = plan_of(spec, declared)
     scenario = scenario_of(spec, plan, seed=seed)
     plan = replace(plan, simulated=str(scenario))
     prelude = prelude_of(spec, plan, scenario, shared_of(spec, place.state))
     checks = [one.where for one in declared if one.kind == "check"]
-    lines = list(unplayed(plan, checks, asking_for_stage(spec.folder), rebuilds=spec.rebuilds))
+    lines = list(unplayed(plan, checks, tests, rebuilds=spec.rebuilds))
     lines += [f"{one.where}: a gate that is not written out in plain values" for one in declared if not one.written]
     return Setting(plan, scenario.scene, prelude, seed, rollouts, each or max(rollouts // 5, 1)), lines
 

@@ -178,6 +178,29 @@ def test_a_plan_that_can_never_pass_says_what_it_needs(gateway, capsys):
     out = capsys.readouterr().out
     assert "this plan can never pass at this traffic" in out
     assert "write `deadline:" in out
+    assert out.count("not started, 3 of 3: stage 5% can never pass") == 1
+
+
+def test_a_baseline_that_can_never_be_read_says_what_it_needs(gateway, capsys):
+    """One request in a quarter of an hour tells nobody what is normal."""
+    home = gateway({"rate: 60": "rate: 0.001"})
+    assert main(["power", str(home), "--rollouts", "3", "--sizes", "20", "--gate", "error_rate", "--workers", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "at 0.001 requests/s they take 50,000 s; lower `baseline.min_requests` or write a longer" in out
+
+
+@pytest.mark.parametrize("body", ["raise RuntimeError('boom')", "assert stage.canary.rate('errors') < 1"])
+def test_where_only_tests_decide_there_is_nothing_to_play(gateway, capsys, body):
+    """They are Python and run once per stage; what runs them is named."""
+    home = gateway()
+    text = (home / "rollout.yaml").read_text()
+    (home / "rollout.yaml").write_text(text[: text.index("gates:")] + text[text.index("targets:") :])
+    (home / "test_gates.py").write_text(f"def test_few(stage):\n    {body}\n")
+    assert main(["power", str(home)]) == 4
+    error = capsys.readouterr().err
+    assert "the bodies of tests (test_gates.py" in error or "test_few" in error
+    assert "--canary-simulate`, which runs them" in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def _caught_in_time(home, within, *words):

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +14,11 @@ from pytest_canary.gates import Gate, Limits, metric
 from pytest_canary.plan import Stage
 from pytest_canary.power.advice import Information, information, of_rate
 from pytest_canary.power.cells import Cell, injection_of
+from pytest_canary.power.ended import Ended
 from pytest_canary.power.ladders import Search
 from pytest_canary.power.picture import page, picture
 from pytest_canary.power.require import parse
-from pytest_canary.power.summary import Line, smallest_caught, wilson
+from pytest_canary.power.summary import Line, line_of, smallest_caught, wilson
 from pytest_canary.power.table import table
 from pytest_canary.simulation.defaults import DEFAULT
 
@@ -137,6 +139,15 @@ def test_a_slower_or_longer_build_tells_more_the_worse_it_is():
     for name in ("latency_p99", "output_tokens"):
         told = [information(_gate(name), DEFAULT, 0.05, size).mean for size in (1.2, 1.5, 3.0)]
         assert 0 < told[0] < told[1] < told[2]
+
+
+def test_whys_that_differ_in_their_numbers_only_are_one_line():
+    """Every rollout has a traffic of its own; a thousand lines of the same would bury the table."""
+    why = "stage 5% can never pass: 50 requests take {0} s; write `deadline: {0}s`"
+    whys = (*(why.format(seconds) for seconds in (480, 619, 455.5)), "another", "")
+    ended = replace(Ended.none(5), why=whys)
+    plan = SimpleNamespace(gates=(), stages=())
+    assert line_of(Cell(), ended, plan).refused == ((why.format(619), 3), ("another", 1))
 
 
 def test_where_more_is_better_worse_is_less():
