@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -467,7 +469,7 @@ def calibration_of(spec: Spec, gates: Sequence[Gate], stages: Sequence[Stage], n
     where = spec.where("calibration.file")
     if not entry.used or (entry.file is None and not path.exists()):
         return None
-    again = f"pytest-canary calibrate {spec.folder.name}"
+    again = shlex.join(["pytest-canary", "calibrate", os.path.relpath(spec.folder), "--target", spec.target])
     if not path.exists():
         raise SpecError(
             f"{where}: found no {entry.file} beside the rollout.yaml; type `{again}`, or `calibration: off`"

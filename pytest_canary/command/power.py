@@ -13,10 +13,11 @@ from typing import Any
 
 from pytest_canary.command.advice import advise
 from pytest_canary.command.bar import Bar
-from pytest_canary.command.marks import Declared, asking_for_stage, declared_in
+from pytest_canary.command.marks import Declared, asking_for_stage, declared_in, unread_in
 from pytest_canary.command.place import Place
 from pytest_canary.command.say import say
 from pytest_canary.errors import Exit, UsageError
+from pytest_canary.gates import Action
 from pytest_canary.plan import Plan, make_plan
 from pytest_canary.power.cells import Cell, Setting, played
 from pytest_canary.power.prelude import prelude_of, shared_of
@@ -166,12 +167,15 @@ def setting_of(place: Place, rollouts: int, seed: int, each: int | None = None) 
     checks = [one.where for one in declared if one.kind == "check"]
     lines = list(unplayed(plan, checks, tests, rebuilds=spec.rebuilds))
     lines += [f"{one.where}: a gate that is not written out in plain values" for one in declared if not one.written]
+    lines += unread_in(spec.folder)
     return Setting(plan, scenario.scene, prelude, seed, rollouts, each or max(rollouts // 5, 1)), lines
 
 
 def plan_of(spec: Spec, declared: Sequence[Declared]) -> Plan:
     """The plan of the rollout with the gates that its file and its tests declare."""
-    marked = [((one.metric,), one.options, one.where) for one in declared if one.kind == "gate" and one.options]
+    marked = [
+        ((one.metric,), one.options, one.where) for one in declared if one.kind == "gate" and one.options is not None
+    ]
     plan = make_plan(spec, rollout=spec.path.name, image=f"{spec.service}:{MADE_UP}", marked=marked)
     return simulable(replace(plan, keep=False, build=(), refuse_rejected=False))
 
@@ -186,6 +190,10 @@ def _said_before(place: Place, setting: Setting, unread: Sequence[str]) -> None:
     say(f"stages {ladder}")
     for line in unread:
         say(f"not played: {line}")
+    if silent := [gate.name for gate in plan.gates if gate.action is not Action.ROLLBACK]:
+        say(f"only alert, and stop no build: {', '.join(silent)}")
+    if plan.calibration:
+        say(f"calibration: {plan.calibration}")
     if slow := one_by_one(plan.gates):
         say(f"played one by one, so slower: {', '.join(slow)}")
     say("")

@@ -189,6 +189,32 @@ def test_a_baseline_that_can_never_be_read_says_what_it_needs(gateway, capsys):
     assert "at 0.001 requests/s they take 50,000 s; lower `baseline.min_requests` or write a longer" in out
 
 
+def test_what_is_not_in_the_numbers_is_said_before_them(gateway, capsys):
+    """Gates that only alert, files that nobody can read, and a calibration that is too old."""
+    home = gateway()
+    (home / "test_broken.py").write_text("def test_gates(stage:\n")
+    (home / "test_bytes.py").write_bytes(b"\xff\xfe")
+    share = {"stopped": 0, "plays": 20, "low": 0.0, "high": 0.1}
+    old = {"at": 1, "of": "x", "stages": "", "before": share, "after": share, "gates": []}
+    (home / "calibration.json").write_text(json.dumps({"version": 1, "targets": {"made-up": old}}))
+    words = ["--rollouts", "2", "--sizes", "20", "--gate", "error_rate", "--workers", "1"]
+    assert main(["power", str(home), *words, "--set", "gates.output_tokens.action=alert"]) == 0
+    out = capsys.readouterr().out
+    before, _, _ = out.partition("a good build is")
+    assert "not played: test_broken.py:1: is no Python" in before
+    assert "not played: test_bytes.py: cannot be read, so its gates are not known" in before
+    assert "only alert, and stop no build: output_tokens" in before
+    assert "calibration: not used: " in before
+
+
+def test_a_gate_in_python_that_nobody_knows_is_refused_as_pytest_would(gateway, capsys):
+    """Its numbers would be missing from the table without a word."""
+    home = gateway()
+    (home / "test_gates.py").write_text('@pytest.mark.gate("erro_rate")\ndef test_few(stage): ...\n')
+    assert main(["power", str(home)]) == 4
+    assert "test_gates.py:1: found gate 'erro_rate'; did you mean error_rate?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("body", ["raise RuntimeError('boom')", "assert stage.canary.rate('errors') < 1"])
 def test_where_only_tests_decide_there_is_nothing_to_play(gateway, capsys, body):
     """They are Python and run once per stage; what runs them is named."""
