@@ -109,7 +109,8 @@ def _best(search: Search, tried: Callable[[Ladder], Found]) -> tuple[Found | Non
         return None, missed
     near = search.gate.limits.ratio is not None and search.size < NEAR * search.gate.limits.ratio
     for sure in SURER[-1:] if near else SURER:  # the formula promises too much near the limit: one try is enough
-        ladders = {one.steps: one for one in (search.best(sure), search.best(sure, most=1)) if one is not None}
+        asked = [search.best(sure), *([] if near else [search.best(sure, most=1)])]
+        ladders = {one.steps: one for one in asked if one is not None}
         if not ladders:
             break
         all_found = [tried(one) for one in ladders.values()]
