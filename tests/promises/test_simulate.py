@@ -213,6 +213,7 @@ def test_a_seed_is_a_number_and_a_folder_after_the_option_is_a_folder(project, s
             "quality -0.05",
             "no gate can see it (gates: error_rate, latency_p99); add `quality: {ratio: 1.2}` under `gates`",
         ),
+        ("latency_p99 -5s", "leaves nothing, latency_p99 of the stable build is 0.8"),
     ],
 )
 def test_an_injection_that_is_wrong_is_one_line_before_anything_runs(simulate, inject, said):
