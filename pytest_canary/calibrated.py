@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
@@ -178,6 +179,21 @@ def read(path: Path, target: str) -> Calibration | None:
         raise UsageError(f"{path}: {target} is not whole ({error!r}); delete the file and calibrate again") from error
 
 
+def writable(path: Path) -> None:
+    """See that :func:`write` could put something there, before hours are played for it.
+
+    Raises:
+        UsageError: what is there is no such file, or nothing can be written there.
+
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    if path.exists():
+        _parsed(path)
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: cannot be written, its folder is read-only; make it writable, or add `--dry-run`")
+
+
 def write(path: Path, target: str, calibration: Calibration) -> None:
     """Put ``calibration`` for ``target`` into ``path``; other targets keep theirs.
 
@@ -196,15 +212,13 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read: {error.strerror}; write it with `pytest-canary calibrate`"
-        ) from error
-    except ValueError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; move it away and calibrate again") from error
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
-        raise UsageError(f"{path}:{line}: found no JSON; write it anew with `pytest-canary calibrate`") from error
+        raise UsageError(f"{path}:{line}: found no JSON; delete the file and calibrate again") from error
     version = whole.get("version") if isinstance(whole, dict) else None
     if version != VERSION or not isinstance(whole.get("targets"), dict):
-        found = "no version" if version is None else f"version {version}"
+        found = "no version" if version is None else "no targets" if version == VERSION else f"version {version!r}"
         raise UsageError(
             f"{path}: found {found}, expected a calibration of version {VERSION}; delete the file and calibrate again"
         )

@@ -104,6 +104,8 @@ class Outcome:
 
     simulated: str = ""
     """By what it was made up, in words, so that nothing has happened on the target; else empty."""
+    how_often: tuple[str, ...] = ()
+    """What `pytest-canary power` is asked to learn how often what was injected is caught; empty where nothing was."""
 
     @property
     def place(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,6 +139,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     simulated: str = ""
     """By what traffic, time and builds are made up, in words, so that nothing happens on the target; else empty."""
+    how_often: tuple[str, ...] = ()
+    """What `pytest-canary power` is asked to learn how often what was injected is caught; empty where nothing was."""
     calibration: str = ""
     """What was measured on the service's own history and is used, or why it is not; empty where there is nothing."""
 
@@ -465,7 +469,7 @@ def calibration_of(spec: Spec, gates: Sequence[Gate], stages: Sequence[Stage], n
     where = spec.where("calibration.file")
     if not entry.used or (entry.file is None and not path.exists()):
         return None
-    again = f"pytest-canary calibrate {spec.folder.name}"
+    again = shlex.join(["pytest-canary", "calibrate", os.path.relpath(spec.folder), "--target", spec.target])
     if not path.exists():
         raise SpecError(
             f"{where}: found no {entry.file} beside the rollout.yaml; type `{again}`, or `calibration: off`"

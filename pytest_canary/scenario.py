@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pytest_canary.errors import SpecError, UsageError
 from pytest_canary.plan import Plan
 from pytest_canary.recording import Recorded, read
-from pytest_canary.simulation.injection import parse
-from pytest_canary.simulation.scene import Scene, blind, refuse_unseen, scene_of, unseen
+from pytest_canary.simulation.injection import Injection, parse
+from pytest_canary.simulation.scene import Scene, blind, refuse_unseen, scene_of, too_late, unseen
+from pytest_canary.simulation.spread import mean, quantile
 from pytest_canary.spec import Spec, traffic_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ class Scenario:
     def injected(self) -> str:
         """What is wrong with the build, in words; empty where nothing is."""
         return ", ".join(map(str, self.scene.injections))
+
+    @property
+    def how_often(self) -> tuple[str, ...]:
+        """The words that ask `power` about the first injection which has a size; empty where nothing is injected."""
+        for one in self.scene.injections:
+            gate = next((gate for gate in self.scene.gates if gate.metric == one.metric), None)
+            size = 0.0
+            if gate is not None and one.kind == "times" and one.amount > 0:
+                size = one.amount if gate.metric.lower_is_better and not gate.metric.missed else 1 / one.amount
+            if gate is not None and size > 1:
+                return ("power", "--gate", gate.name, "--sizes", f"{size:.4g}")
+        return ("power",) if self.scene.injections else ()
 
     def __str__(self) -> str:
         traffic = self.scene.traffic
@@ -68,9 +81,23 @@ def scenario_of(
         ]
     else:
         refuse_unseen(injections, plan.gates)
+    _refuse_nothing_left(injections, traffic)
+    warnings += too_late(injections, [stage.weight for stage in plan.stages], plan.holdback)
     chosen = spec.document.simulate.seed if seed is None else seed
     scene = scene_of(traffic, plan.gates, injections, everything=everything)
     return Scenario(scene, SEED if chosen is None else chosen, tuple(warnings))
+
+
+def _refuse_nothing_left(injections: Sequence[Injection], traffic: Traffic) -> None:
+    """A time cannot become less than none; how long it takes now is known only here."""
+    for one in injections:
+        values = traffic.values.get(one.metric.histogram) if one.metric is not None else None
+        if one.kind == "plus" and one.metric is not None and values is not None:
+            now = quantile(values.spread, one.metric.quantile) if one.metric.quantile else mean(values.spread)
+            if now + one.amount <= 0:
+                raise UsageError(
+                    f"--canary-inject {one.text!r}: leaves nothing, {one.metric.name} of the stable build is {now:.3g}"
+                )
 
 
 def simulable(plan: Plan) -> Plan:

@@ -37,16 +37,22 @@ def calibrate(place: Place, given: argparse.Namespace) -> int:
     asked = calibration.Asked(given.plays, _share(given.allowed), given.seed)
     if not 0 < given.hours < inf:
         raise UsageError(f"--hours: found {given.hours:g}, expected a number above 0")
+    if given.seed < 0:
+        raise UsageError(f"--seed: found {given.seed}, expected a whole number, 0 or more")
     if given.plays < FEWEST:
         raise UsageError(f"--plays: found {given.plays}, expected at least {FEWEST}; fewer say nothing about a rate")
     plan = plan_of(place)
     if not plan.gates:
         raise UsageError(f"{place.spec.where('gates')}: no gate is declared, so there is nothing to calibrate")
+    path = calibration_file(place.spec)
+    if not given.dry_run:
+        calibrated.writable(path)
     try:
         past = _past(place, plan, given)
     except NoData as error:
         return complain(error, Exit.ROLLED_BACK)
-    said = f"{_hours(past.history.seconds)} of {past.history.replicas} replicas ({past.source})"
+    many = past.history.replicas
+    said = f"{_hours(past.history.seconds)} of {many} replica{'' if many == 1 else 's'} ({past.source})"
     say(f"{place}: plays {asked.plays} pseudo-canaries on {said}")
     result = calibration.calibrate(plan, past.history, asked, lambda what: say(f"  ... {what}"))
     doubts = calibration.doubts_of(past.history, result.cast, plan.gates)
@@ -62,7 +68,6 @@ def calibrate(place: Place, given: argparse.Namespace) -> int:
     if given.dry_run:
         say("nothing was written (--dry-run)")
         return Exit.PROMOTED
-    path = calibration_file(place.spec)
     calibrated.write(path, place.spec.target, file)
     say(f"written to {os.path.relpath(path)}; runs use it for {entry.max_age / 86400:g} days")
     return Exit.PROMOTED

@@ -47,11 +47,35 @@ def asking_for_stage(folder: Path) -> list[str]:
     return found
 
 
+def unread_in(folder: Path) -> list[str]:
+    """The test files of ``folder`` of which nobody knows what they declare: no Python, too large, or not readable."""
+    found = list[str]()
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        try:
+            large = path.stat().st_size > SIZE_LIMIT
+            _tree(path)
+        except SyntaxError as error:
+            found.append(f"{name}:{error.lineno or 1}: is no Python ({error.msg}), so its gates are not known")
+        except (OSError, ValueError, RecursionError):
+            found.append(f"{name}: cannot be read, so its gates are not known")
+        else:
+            found += [f"{name}: is larger than {SIZE_LIMIT:,} bytes, so its gates are not known"] if large else []
+    return found
+
+
 def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted({*folder.rglob("test_*.py"), *folder.rglob("*_test.py")}):
+    for path in _files(folder):
         with suppress(OSError, ValueError, SyntaxError, RecursionError):  # pytest will say so
-            text = path.read_text(encoding="utf-8") if path.stat().st_size <= SIZE_LIMIT else ""
-            yield path, ast.parse(text)
+            yield path, _tree(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({*folder.rglob("test_*.py"), *folder.rglob("*_test.py")})
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8") if path.stat().st_size <= SIZE_LIMIT else "")
 
 
 def _declared(tree: ast.Module, name: str) -> Iterator[Declared]:

@@ -40,7 +40,8 @@ def from_recordings(files: Sequence[str], plan: Plan) -> Past:
     coarsest = max([plan.poll_seconds, *steps])
     even = [one.coarser(max(round(coarsest / one.step_seconds), 1)) for one in found if one.steps]
     if not even:
-        raise UsageError(f"{', '.join(files)}: found fewer than two polls of the stable build; record longer")
+        names, record = ", ".join(files), "`pytest-canary record`"
+        raise UsageError(f"{names}: found fewer than two polls of the stable build; record it longer, with {record}")
     return Past(together(even), ", ".join(files))
 
 

@@ -1,23 +1,25 @@
-"""Which first stage catches a regression in time with the fewest users: the closed form, before it is simulated."""
+"""What one canary request tells about a regression, and how soon that is enough: the closed form of the planner."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, exp, inf, log, sqrt
+from dataclasses import dataclass
+from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
 from pytest_canary.gates import Gate, Kind
-from pytest_canary.gates.words import number
-from pytest_canary.plan import Plan, Stage
 from pytest_canary.simulation.spread import quantile
 from pytest_canary.simulation.traffic import Lognormal, Traffic
 
-SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 SURE = 0.9
 _SLACK = 1.5
 """Nats that the second condition and the mixture over sizes cost."""
 _LEVELS = (0.5, 0.9, 0.95, 0.99)
+_NORMAL = NormalDist()
+
+
+def bound_of(alpha: float) -> float:
+    """What a walk has to pass so that a gate with this part of the budget convicts, in nats."""
+    return log(1 / alpha) + _SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,27 @@ class Information:
     mean: float
     variance: float
 
+    def __add__(self, other: Information) -> Information:
+        """Of both together."""
+        return Information(self.mean + other.mean, self.variance + other.variance)
+
+    def __mul__(self, many: float) -> Information:
+        """Of so many requests."""
+        return Information(self.mean * many, self.variance * many)
+
+    def found(self, alpha: float) -> float:
+        """How probably it has been found by now: the walk has passed the bound.
+
+        ``P = Phi((M - B) / sqrt V) + exp(2 M B / V) Phi(-(M + B) / sqrt V)``.
+        """
+        if self.mean <= 0 or self.variance <= 0:
+            return 0.0
+        bound, deviation = bound_of(alpha), sqrt(self.variance)
+        direct = _NORMAL.cdf((self.mean - bound) / deviation)
+        tail = _NORMAL.cdf(-(self.mean + bound) / deviation)
+        # The second term is a product of a huge and a tiny number; where the tiny one is none, so is it.
+        return min(direct + (exp(log(tail) + 2 * self.mean * bound / self.variance) if tail > 0 else 0.0), 1.0)
+
     def requests(self, alpha: float, sure: float = SURE) -> float:
         """Canary requests after which it is found with probability ``sure``: a first passage of a drifting walk.
 
@@ -34,9 +57,9 @@ class Information:
         """
         if self.mean <= 0:
             return inf
-        bound = log(1 / alpha) + _SLACK
+        bound = bound_of(alpha)
         square = log(1 + self.variance / (bound * self.mean))
-        return bound / self.mean * exp(NormalDist().inv_cdf(sure) * sqrt(square) - square / 2)
+        return bound / self.mean * exp(_NORMAL.inv_cdf(sure) * sqrt(square) - square / 2)
 
 
 def of_rate(rate: float, share: float, ratio: float) -> Information:
@@ -68,53 +91,5 @@ def information(gate: Gate, traffic: Traffic, share: float, size: float) -> Info
 
 def _of_tail(spread: Lognormal, level: float, share: float, size: float) -> Information:
     """Of the requests beyond one quantile of the stable build."""
-    beyond = 1 - NormalDist().cdf((log(quantile(spread, level)) - log(spread.median * size)) / spread.sigma)
+    beyond = 1 - _NORMAL.cdf((log(quantile(spread, level)) - log(spread.median * size)) / spread.sigma)
     return of_rate(1 - level, share, beyond / (1 - level))
-
-
-@dataclass(frozen=True, slots=True)
-class First:
-    """A first stage, and what the closed form expects of it."""
-
-    share: float
-    requests: int
-    seconds: float
-
-    def plan(self, plan: Plan) -> Plan:
-        """``plan`` with this stage first, and those of its own after it that are larger."""
-        own = plan.stages[0]
-        deadline = None if own.deadline_seconds is None else max(own.deadline_seconds, 3 * self.seconds)
-        first = replace(own, weight=self.share, hold_seconds=self.seconds, min_requests=self.requests)
-        later = [stage for stage in plan.stages if stage.weight > self.share]
-        stages: Sequence[Stage] = [replace(first, deadline_seconds=deadline), *later]
-        return replace(plan, stages=tuple(replace(stage, index=index) for index, stage in enumerate(stages)))
-
-    def __str__(self) -> str:
-        return f"{{weight: {100 * self.share:g}, hold: {self.seconds:.0f}s, min_requests: {self.requests}}}"
-
-
-def candidates(gate: Gate, traffic: Traffic, size: float, within: float) -> Iterator[First]:
-    """First stages that find it within ``within`` seconds, the fewest users first."""
-    for share in SHARES:
-        needed = information(gate, traffic, share, size).requests(gate.alpha)
-        seconds = needed / (traffic.rate * share)
-        if seconds <= within:
-            yield First(share, ceil(needed), ceil(seconds))
-
-
-def traffic_needed(gate: Gate, traffic: Traffic, size: float, within: float) -> float:
-    """Requests per second at which half of them are enough to find it in time."""
-    return information(gate, traffic, 0.5, size).requests(gate.alpha) / (0.5 * within)
-
-
-def never(gate: Gate, traffic: Traffic, size: float, within: float) -> str:
-    """What to say where no share of the traffic is enough."""
-    needed = traffic_needed(gate, traffic, size, within)
-    if needed == inf:
-        return f"nothing is known in advance of {gate.name}; try sizes with `--gate {gate.name}`"
-    at_half = information(gate, traffic, 0.5, size).requests(gate.alpha)
-    minutes = at_half / (0.5 * traffic.rate) / 60
-    return (
-        f"no share of {traffic.rate:g} requests/s finds it in {within / 60:g} min: half of the traffic takes "
-        f"{minutes:,.0f} min ({number(at_half)} canary requests); it would take about {needed:,.0f} requests/s"
-    )

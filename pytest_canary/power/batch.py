@@ -38,7 +38,7 @@ def play(plan: Plan, scene: Scene, seeds: Sequence[int], prelude: Prelude) -> En
     """Roll out ``plan`` once with each of ``seeds``."""
     tape = Tape(scene, seeds, prelude, plan.control)
     gates, ended = played_gates(plan), Ended.none(len(seeds))
-    captured, polls, why = _captured(plan, tape)
+    captured, polls, why = _captured(plan, tape, scene.traffic.rate)
     good = np.flatnonzero([not text for text in why])
     kinds = Panel.kinds(gates, len(plan.stages), captured.keep(good))
     for kind in dict.fromkeys(kinds):
@@ -63,12 +63,17 @@ def _of(where: Flags | None, rows: Index) -> Flags | None:
     return None if where is None or where[rows].all() else where[rows]
 
 
-def _captured(plan: Plan, tape: Tape) -> tuple[Frame, list[Poll], list[str]]:
+def _captured(plan: Plan, tape: Tape, rate: float) -> tuple[Frame, list[Poll], list[str]]:
     """What the stable build counts before the ramp, poll by poll, and why a rollout does not get further.
 
     As :func:`~pytest_canary.steps.baseline.capture` has it, in every rollout.
     """
     everybody = np.arange(tape.size)
+    thin = (
+        f"the stable build has fewer than {plan.baseline_requests} requests in {longest(plan.baseline_seconds):.0f} s: "
+        f"at {rate:g} requests/s they take {plan.baseline_requests / rate:,.0f} s; lower `baseline.min_requests` or "
+        "write a longer `baseline.window`"
+    )
     waits = np.ones(tape.size, dtype=bool)
     tape.poll(ALONE, waits)
     first = last = tape.counted([Role.BASELINE], everybody)[Role.BASELINE]
@@ -88,7 +93,7 @@ def _captured(plan: Plan, tape: Tape) -> tuple[Frame, list[Poll], list[str]]:
         enough = (seconds >= plan.baseline_seconds) & (requests >= plan.baseline_requests)
         late = ~enough & (seconds >= longest(plan.baseline_seconds))
         for row in np.flatnonzero(waits & late).tolist():
-            why[row] = f"the stable build had {requests[row]:.0f} requests in {seconds[row]:.0f} s"
+            why[row] = thin
         waits &= ~(enough | late)
     for row in range(tape.size):
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -17,6 +20,8 @@ from pytest_canary.simulation.scene import Scene
 
 LEAST, BATCH = 100, 500
 """Rollouts that are played together: what each poll costs whatever their number is shared."""
+ALONE_SECONDS = 0.5
+"""How often a worker looks whether somebody still waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def played(
     tasks = [(cell, seeds) for cell in cells for seeds in _batches(setting, cell, workers or os.cpu_count() or 1)]
     many = min(workers or os.cpu_count() or 1, len(tasks))
     results, done, whole = Results(), 0, sum(map(setting.number, cells))
+    progress(0, whole, cells[0])
     for cell, part in _each(setting, tasks, many):
         results.add(cell, part)
         done += part.size
@@ -111,20 +117,36 @@ def _each(setting: Setting, tasks: Sequence[_Task], workers: int) -> Iterator[tu
         for cell, seeds in tasks:
             yield cell, _play(cell, seeds)
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_take, initargs=(setting,)) as pool:
+    context, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_work, initargs=(setting,)) as pool:
         waiting: dict[Future[Ended], Cell] = {pool.submit(_play, cell, seeds): cell for cell, seeds in tasks}
         try:
             while waiting:
                 for one in wait(waiting, return_when=FIRST_COMPLETED).done:
                     yield waiting.pop(one), one.result()
-        except BaseException:  # Ctrl-C among them: what has not begun is not begun
+        except BaseException:  # Ctrl-C among them: what has not begun is not begun, what has is not waited for
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             raise
 
 
 _SETTINGS: list[Setting] = []
 """Of this process."""
+
+
+def _work(setting: Setting) -> None:
+    """Begin as a worker: Ctrl-C is for the one that waits for it, without whom it has nothing to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _take(setting)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed says nothing, and its workers would wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(ALONE_SECONDS)
+    os._exit(1)
 
 
 def _take(setting: Setting) -> None:

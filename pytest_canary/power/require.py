@@ -75,6 +75,9 @@ WHAT: Mapping[str, Callable[[Line], tuple[float | None, str]]] = {
     "minutes": _minutes,
 }
 _SHARES = ("false_rollback", "caught")
+UNITS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_SHARES, ("", "%")), "exposed": ("",), "exposed_p90": ("",), "minutes": ("", "m", "min"),
+}  # fmt: skip
 
 
 def parse(texts: Sequence[str], gates: Sequence[str]) -> tuple[Requirement, ...]:
@@ -100,12 +103,19 @@ def _one(text: str, gates: Sequence[str]) -> Requirement:
         raise UsageError(f"--require {text!r}: caught of what? write caught({gates[0]} x2)>=90%")
     if what == "false_rollback" and gate:
         raise UsageError(f"--require {text!r}: a good build is no worse in anything; write false_rollback<=1%")
+    size, unit = float(found["size"] or 2.0), found["unit"] or ""
+    if size <= 1:
+        raise UsageError(
+            f"--require {text!r}: found a build that is x{size:g}, expected more than x1, which is no worse"
+        )
+    if unit not in UNITS[what]:
+        known = " or ".join(f"`{one}`" for one in UNITS[what] if one) or "no unit"
+        raise UsageError(f"--require {text!r}: found the unit `{unit}`, expected {known}")
     value = float(found["value"])
-    if found["unit"] == "%" or what in _SHARES:
-        value = value / 100 if found["unit"] == "%" else value
+    value = value / 100 if unit == "%" else value
     if what in _SHARES and value > 1:
         raise UsageError(f"--require {text!r}: found a share of {value:g}, expected 0 to 1, or per cent such as 1%")
-    return Requirement(text.strip(), what, Cell(gate, float(found["size"])) if gate else Cell(), found["sign"], value)
+    return Requirement(text.strip(), what, Cell(gate, size) if gate else Cell(), found["sign"], value)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pytest_canary.power.ended import Ended, How
 
 NINE_IN_TEN = 0.9
 _Z = 1.96
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,25 @@ def line_of(cell: Cell, ended: Ended, plan: Plan) -> Line:
         str(plan.stages[stages.most_common(1)[0][0]]) if stages else "",
         _quantile(ended.exposed[began], 0.5) or 0.0, _quantile(ended.exposed[began], 0.9) or 0.0,
         _quantile(minutes, 0.5), _quantile(minutes, 0.9), _blamed(ended, stopped, names, number),
-        tuple(Counter(_short(text) for text in ended.why if text).most_common()),
+        _refused(ended.why),
     )  # fmt: skip
 
 
+def _refused(whys: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Whys that differ in their numbers only are one; the largest stand in it, with which the others would do, too."""
+    alike: dict[str, list[str]] = {}
+    for text in filter(None, whys):
+        alike.setdefault(_NUMBER.sub("#", text), []).append(text)
+    many = sorted(alike.values(), key=len, reverse=True)
+    return tuple((_short(max(texts, key=_numbers)), len(texts)) for texts in many)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(one) for one in _NUMBER.findall(text)]
+
+
 def _short(text: str) -> str:
-    return text if len(text) < 200 else f"{text[:200]}..."
+    return text if len(text) < 400 else f"{text[:400]}..."
 
 
 def _blamed(

@@ -14,7 +14,12 @@ STATE = ".pytest_canary"
 def next_steps(outcome: Outcome) -> tuple[str, ...]:
     """What to type now, most urgent first; each is one command, with the reason in front of it."""
     if outcome.simulated:
-        return (f"ship a build to it: {again(outcome, image=_next_tag(outcome.image))}",)
+        ship = f"ship a build to it: {again(outcome, image=_next_tag(outcome.image))}"
+        if outcome.how_often and outcome.end is End.PROMOTED:
+            command, *words = outcome.how_often
+            asked = " ".join([by_hand(outcome, command), shlex.join(words)]).strip()
+            return (f"one seed let it pass; learn how often it is caught: {asked}", ship)
+        return (ship,)
     if outcome.end is End.NOT_RESTORED:
         return (
             f"see who holds what: {by_hand(outcome, 'status')}",

@@ -239,6 +239,7 @@ class Ending:
             service=plan.service,
             target=plan.target,
             simulated=plan.simulated,
+            how_often=plan.how_often,
             image=plan.image or "",
             end=end,
             why=why,

@@ -36,5 +36,8 @@ def scenario_for(config: pytest.Config, home: Home, plan: Plan, *, everything: b
         raise pytest.UsageError(str(error)) from error
     warnings = (*plan.warnings, *scenario.warnings)
     # Nothing is built, nothing goes on serving, and nothing of this speaks against a build.
-    plan = replace(plan, simulated=str(scenario), warnings=warnings, keep=False, build=(), refuse_rejected=False)
+    plan = replace(
+        plan, simulated=str(scenario), how_often=scenario.how_often, warnings=warnings, keep=False, build=(),
+        refuse_rejected=False,
+    )  # fmt: skip
     return plan, scenario

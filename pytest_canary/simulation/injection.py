@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from pytest_canary.errors import UsageError
+from pytest_canary.gates import Kind as MetricKind
 from pytest_canary.gates import Metric, metric, names
 from pytest_canary.ports import NOTHING, PROBED
 
@@ -59,25 +60,66 @@ def parse(texts: Iterable[str], own: Mapping[str, Metric] = NOTHING) -> tuple[In
         UsageError: something is no injection, or names nothing that can be gated.
 
     """
-    return tuple(_one(" ".join(part.split()), own) for text in texts for part in text.split(",") if part.strip())
+    found = [_one(" ".join(part.split()), own) for text in texts for part in text.split(",") if part.strip()]
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            if (one.kind, one.metric, one.share) == (other.kind, other.metric, other.share):
+                raise UsageError(
+                    f"--canary-inject {one.text!r}: found {other.text!r} too, and both change the same from the same "
+                    "share on; keep one of them, or let them begin at different shares (`from 25%`)"
+                )
+    return tuple(found)
 
 
 def _one(text: str, own: Mapping[str, Metric]) -> Injection:
     if found := _CRASH.fullmatch(text):
         return Injection(text, "crash", share=_share(text, found["share"]))
     if found := _COLD.fullmatch(text):
+        if not float(found["answers"]):
+            raise UsageError(_nothing(text))
         return Injection(text, "cold", amount=float(found["answers"]))
     found = _EFFECT.fullmatch(text)
     if found is None or found["name"] in ("crash", "cold"):
-        raise UsageError(f"--canary-inject: found {text!r}, expected {EXAMPLES}{_nearest_word(text, own)}")
+        raise UsageError(f"--canary-inject: found {text!r}, expected {EXAMPLES}{_hint(text, own)}")
     what = _metric(text, found["name"], own)
+    share = _share(text, found["share"])
     if found["times"] is not None:
-        return Injection(text, "times", float(found["times"]), _share(text, found["share"]), what)
+        return _times(text, float(found["times"]), share, what)
     by = float(found["by"]) * (-1 if found["sign"] == "-" else 1)
-    if found["unit"] == "%":
-        return Injection(text, "times", max(1 + by / 100, 0.0), _share(text, found["share"]), what)
-    by = by / 1000 if found["unit"] == "ms" else by
-    return Injection(text, "plus", by, _share(text, found["share"]), what)
+    return _times(text, 1 + by / 100, share, what) if found["unit"] == "%" else _plus(text, by, found, share, what)
+
+
+def _times(text: str, factor: float, share: float, what: Metric) -> Injection:
+    if factor == 1:
+        raise UsageError(_nothing(text))
+    if factor < 0 or (factor == 0 and what.kind is not MetricKind.RATE):
+        raise UsageError(f"--canary-inject {text!r}: leaves nothing of {what.name}, expected a factor such as x0.5")
+    return Injection(text, "times", factor, share, what)
+
+
+def _plus(text: str, by: float, found: re.Match[str], share: float, what: Metric) -> Injection:
+    """A difference, in the unit of the metric: 0.05 of a share is five in a hundred, and times say which they are."""
+    unit = found["unit"]
+    if not by:
+        raise UsageError(_nothing(text))
+    if what.unit == "seconds" and not unit:
+        raise UsageError(
+            f"--canary-inject {text!r}: {what.name} is a time, expected its unit, such as "
+            f"'{found['name']} {found['sign']}{found['by']}ms'"
+        )
+    if what.unit != "seconds" and unit:
+        raise UsageError(f"--canary-inject {text!r}: {what.name} is no time, expected no unit or %, found {unit!r}")
+    if what.unit == "ratio" and abs(by) > 1:
+        raise UsageError(
+            f"--canary-inject {text!r}: {what.name} is a share from 0 to 1, expected a difference such as "
+            f"'{found['name']} {found['sign']}0.05' (five in a hundred), or in per cent of what it is: "
+            f"'{found['name']} {found['sign']}{found['by']}%'"
+        )
+    return Injection(text, "plus", by / 1000 if unit == "ms" else by, share, what)
+
+
+def _nothing(text: str) -> str:
+    return f"--canary-inject {text!r}: changes nothing; leave it out to simulate a good build"
 
 
 def _share(text: str, given: str | None) -> float:
@@ -104,11 +146,16 @@ def _known(own: Mapping[str, Metric]) -> Sequence[str]:
 
 
 def _nearest(name: str, own: Mapping[str, Metric]) -> str:
-    near = get_close_matches(name, _known(own), 1, 0.5)
+    near = get_close_matches(name.lower(), _known(own), 1, 0.5)
     return f", did you mean {near[0]}?" if near else ", expected the name of a gate, crash or cold"
 
 
-def _nearest_word(text: str, own: Mapping[str, Metric]) -> str:
+def _hint(text: str, own: Mapping[str, Metric]) -> str:
+    """What was probably meant by a text that is no injection."""
+    if turned := re.fullmatch(r"(\w+)\s+(\d+(?:\.\d+)?)\s*[x×*]", text):
+        return f"; did you mean '{turned[1]} x{turned[2]}'?"
     first = text.partition(" ")[0]
-    near = [] if first in _known(own) else get_close_matches(first, _known(own), 1, 0.5)
+    if first in _known(own):
+        return "; several are parted by commas" if len(re.findall(r"[x×*+-]\s*\d", text)) > 1 else ""
+    near = get_close_matches(first.lower().replace("-", "_"), _known(own), 1, 0.5)
     return f"; did you mean {near[0]}?" if near else ""

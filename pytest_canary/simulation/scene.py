@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_canary.errors import UsageError
@@ -64,6 +64,30 @@ def blind(injection: Injection, gates: Sequence[Gate]) -> str:
         f"--canary-inject {injection.text!r}: no gate can see it (gates: {told}); "
         f"add `{name}: {{ratio: {limit}}}` under `gates`, or inject what a gate counts"
     )
+
+
+def too_late(injections: Iterable[Injection], stages: Sequence[float], holdback: float) -> Iterator[str]:
+    """What to say of injections that show when it is too late to compare, or never; ``stages`` are their shares.
+
+    Raises:
+        UsageError: one never shows.
+
+    """
+    most = min(max(stages), 1 - holdback)
+    compared = [min(share, most) for share in stages if min(share, most) < 1]
+    for one in injections:
+        if one.share > most + 1e-9:
+            raise UsageError(
+                f"--canary-inject {one.text!r}: never shows, with `holdback` the build has {100 * most:g}% at most; "
+                f"write `from {100 * most:g}%`"
+            )
+        if one.share > max(compared, default=0.0) + 1e-9:
+            mend = f"write `from {100 * max(compared):g}%`, or keep" if compared else "keep"
+            yield (
+                f"--canary-inject {one.text!r}: shows at 100% only, where there is nothing left to compare with but "
+                f"what was before, so that only what is far worse is seen; {mend} some users on the stable build with "
+                "`holdback: 5`"
+            )
 
 
 _EXAMPLE = {"crash": "error_rate", "cold": "latency_p99"}

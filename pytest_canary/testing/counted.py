@@ -86,14 +86,18 @@ def counts(requests: int, errors: int = 0, *, gauges: Mapping[str, float] | None
         else:
             values[name] = tuple(one)
     for name, number in counters.items():
-        if not (isfinite(number) and number >= 0):
-            raise UsageError(f"counts(): {name}: found {number}, expected a number of at least 0")
+        if not (isinstance(number, int | float) and isfinite(number) and number >= 0):
+            raise UsageError(f"counts(): {name}: found {number!r}, expected a number of at least 0")
     for name, each in values.items():
-        if not isinstance(each, Lognormal) and not all(isfinite(value) and value >= 0 for value in each):
+        if not isinstance(each, Lognormal) and not all(map(_possible, each)):
             raise UsageError(f"counts(): {name}: expected values of at least 0")
     if errors > requests:
         raise UsageError(f"counts(): found {errors} errors among {requests} requests, expected at most as many")
     return Counts(counters, values, gauges or {})
+
+
+def _possible(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value) and value >= 0
 
 
 def lognormal(median: float, p99: float) -> Lognormal:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_canary.errors import UsageError
 from pytest_canary.plan import Stage
 from pytest_canary.ports import Role, Sample
 from pytest_canary.session.holds import Holds
@@ -32,6 +33,9 @@ def at_stage(
     Hand it to a test function of a rollout: ``test_few_refusals(at_stage(counts(1000, refusals=90)))`` fails as it
     would there.  ``weight`` is the share, 0..1; ``rollout`` is whose own metrics ``stage.check`` knows.
     """
+    for one in (canary, *([] if baseline is None else [baseline])):
+        if not isinstance(one, Counts):
+            raise UsageError(f"at_stage(): found {one!r}, expected counts, such as counts(1000, errors=40)")
     stage = Stage("rollout.yaml", 0, weight, seconds, 0, None)
     return StageView(cast(Holds, _Given(canary, baseline, seconds, rollout)), stage)
 

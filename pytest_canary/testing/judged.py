@@ -52,6 +52,9 @@ def verdict_of(
 def judge(gate: Gate, canary: Counts, baseline: Counts | None, seconds: float) -> Verdict:
     """What ``gate`` says in the end."""
     gate = replace(gate, only_stages=None, stages=())
+    for one in (canary, *([] if baseline is None else [baseline])):
+        if not isinstance(one, Counts):
+            raise UsageError(f"found {one!r}, expected counts, such as counts(1000, errors=40)")
     both = {Role.CANARY: canary} | ({Role.BASELINE: baseline} if baseline is not None else {})
     limits = [limit for limit in (gate.limits.max, gate.limits.min) if limit is not None]
     normal = (canary if baseline is None else baseline).sample(limits)

@@ -11,6 +11,7 @@ from pytest_canary.power.batch import play
 from pytest_canary.power.ended import Ended, How
 from pytest_canary.power.prelude import prelude_of, shared_of
 from pytest_canary.scenario import scenario_of
+from pytest_canary.testing.arguments import seeds_of, texts
 from pytest_canary.testing.once import Alone, Test, named
 from pytest_canary.testing.simulated import Simulated
 from pytest_canary.testing.wanted import Source, planned
@@ -40,8 +41,7 @@ def simulate_many(
         UsageError: as :func:`simulate`.
 
     """
-    chosen = list(range(1, seeds + 1) if isinstance(seeds, int) else seeds)
-    injected, names = [inject] if isinstance(inject, str) else list(inject), named(tests)
+    chosen, injected, names = seeds_of(seeds), texts(inject, "inject", "error_rate x3"), named(tests)
     with planned(rollout, target=target, overrides=overrides, tests=names) as (spec, plan):
         if tests or any(gate.metric.probed for gate in plan.gates):
             scenes = (scenario_of(spec, plan, injected, seed=seed, everything=bool(tests)) for seed in chosen)

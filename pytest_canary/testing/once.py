@@ -21,6 +21,7 @@ from pytest_canary.session.live import Live
 from pytest_canary.session.views import BaselineView, CanaryView, RolloutView, StageView
 from pytest_canary.spec import Spec
 from pytest_canary.standin import Unrecorded, apart, ledger, put_on, stand_ins
+from pytest_canary.testing.arguments import name_of, seed_of, texts
 from pytest_canary.testing.simulated import Simulated
 from pytest_canary.testing.wanted import Source, planned
 from pytest_canary.verdict import Judge, Step, share_alpha
@@ -49,9 +50,8 @@ def simulate(
         UsageError: the file, an injection or a test cannot be used; one line says why.
 
     """
-    names = named(tests)
+    names, injected, seed = named(tests), texts(inject, "inject", "error_rate x3"), seed_of(seed)
     with planned(rollout, target=target, overrides=overrides, tests=names) as (spec, plan):
-        injected = [inject] if isinstance(inject, str) else list(inject)
         scenario = scenario_of(spec, plan, injected, seed=seed, everything=bool(tests))
         return Alone(spec, plan, scenario, tests).play()
 
@@ -113,8 +113,9 @@ class Alone:
         try:
             test(**{name: self._fixture(name, stage) for name in _asks(test)})
         except (Exception, pytest.fail.Exception) as error:
-            self._failed.append(test.__name__)
-            self.stop(f"{test.__name__}[{stage}] failed: {str(error).strip().partition(chr(10))[0]}")
+            self._failed.append(name_of(test))
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            self.stop(f"{name_of(test)}[{stage}] failed: {said}")
 
     def _fixture(self, name: str, stage: StageView) -> Any:
         captured, warmed = self.rollout.captured, self.rollout.warmed
@@ -182,8 +183,9 @@ FIXTURES = ("stage", "canary", "baseline", "warmup", "rollout")
 def named(tests: Sequence[Test]) -> list[str]:
     """Their names; raises UsageError where one cannot be called."""
     for test in tests:
+        name_of(test)
         _asks(test)
-    return [test.__name__ for test in tests]
+    return [name_of(test) for test in tests]
 
 
 def _asks(test: Test) -> list[str]:
@@ -192,7 +194,7 @@ def _asks(test: Test) -> list[str]:
     for name in names:
         if name not in FIXTURES:
             raise UsageError(
-                f"{test.__name__} asks for {name!r}, expected one of {', '.join(FIXTURES)}; bind the others with "
+                f"{name_of(test)} asks for {name!r}, expected one of {', '.join(FIXTURES)}; bind the others with "
                 "functools.partial or a lambda"
             )
     return names

@@ -14,6 +14,7 @@ from pytest_canary.plan import Plan, make_plan
 from pytest_canary.scenario import simulable
 from pytest_canary.spec import Spec, load
 from pytest_canary.standin import MADE_UP
+from pytest_canary.testing.arguments import texts
 
 Source = str | Path
 """A rollout.yaml, the folder it lies in, or its text."""
@@ -33,7 +34,8 @@ def planned(
 
     """
     with TemporaryDirectory() as folder:
-        spec = load(_file(rollout, Path(folder)), target=target, overrides=overrides, simulated=True)
+        over = texts(overrides, "overrides", "stages=5,100")
+        spec = load(_file(rollout, Path(folder)), target=target, overrides=over, simulated=True)
         declared = [one for one in declared_in(spec.folder) if one.kind == "gate"]
         marked = [((one.metric,), one.options, one.where) for one in declared if one.options is not None]
         plan = make_plan(spec, rollout=FILE, image=f"{spec.service}:{MADE_UP}", marked=marked, required_tests=tests)
@@ -41,6 +43,8 @@ def planned(
 
 
 def _file(rollout: Source, folder: Path) -> Path:
+    if not isinstance(rollout, str | Path):
+        raise UsageError(f"found {rollout!r}, expected a rollout.yaml, its folder, or its text")
     if isinstance(rollout, str) and "\n" in rollout:
         path = folder / FILE
         path.write_text(rollout)

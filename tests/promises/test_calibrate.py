@@ -80,4 +80,4 @@ def test_a_broken_file_deploys_nothing(measured):
 
     assert run.exit == 4
     assert run.acts == []
-    assert "found no JSON; write it anew with `pytest-canary calibrate`; or write `calibration: off`" in run.out
+    assert "found no JSON; delete the file and calibrate again; or write `calibration: off`" in run.out

@@ -190,6 +190,7 @@ def test_calibration_that_is_off_is_not_measured(site):
         (("calibrate", "--from", "x", "--allowed", "often"), "--allowed: found 'often', expected"),
         (("calibrate", "--from", "x", "--plays", "3"), "--plays: found 3, expected at least 20"),
         (("calibrate", "--hours", "-1"), "--hours: found -1, expected a number above 0"),
+        (("calibrate", "--from", "x", "--seed", "-1"), "--seed: found -1, expected a whole number, 0 or more"),
         (("record", "--for", "long"), "--for: found 'long', expected a duration such as"),
     ],
 )
@@ -200,6 +201,38 @@ def test_wrong_usage_is_one_line(site, words, said):
     assert code == 4
     assert said in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_what_only_a_canary_counted_is_no_history(site):
+    """All that is played is one build."""
+    words = SimpleNamespace(path=str(site.file), target=None, set=[], state=None, plugin=[])
+    recording = Recording(site.root / "canary.jsonl")
+    recording.begin(plan_of(choose(words)), "run", 0.0, 1000.0)
+    for sample in samples(history(hours=0.1, replicas=8)):
+        recording.write_sample(sample.at, 0, {Role.CANARY: sample}, Poll.LOOK)
+    code, said = site.typed("calibrate", "--from", "canary.jsonl", *QUICK)
+
+    assert code == 4
+    assert "canary.jsonl: found fewer than two polls of the stable build; record it longer" in said
+
+
+@pytest.mark.parametrize("there", ["{", "[" * 100_000, "folder", "nowhere/mine.json"])
+def test_a_file_that_could_not_be_written_is_said_before_anything_is_played(site, there):
+    """Minutes of playing would be lost; with `--dry-run` nothing has to be written."""
+    hours, path = site.recorded(), site.file.with_name("calibration.json")
+    if there == "folder":
+        path.mkdir()
+    elif there.startswith("nowhere"):
+        site.file.write_text(ROLLOUT + f"calibration: {there}\n")
+    else:
+        path.write_text(there)
+    code, said = site.typed("calibrate", "--from", hours, *QUICK)
+
+    assert code == 4
+    assert len(said.strip().splitlines()) == 1, said
+    assert "and calibrate again" in said or "there is no folder" in said
+    assert "written to" not in said
+    assert site.typed("calibrate", "--from", hours, *QUICK, "--dry-run")[0] == 0
 
 
 def shipped(site: Site) -> None:

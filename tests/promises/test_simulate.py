@@ -134,6 +134,34 @@ def test_several_things_can_be_wrong_at_once(simulate, report):
     assert report()["simulated"].endswith("injected: error_rate x1.1, latency_p99 x1.05, cold 10")
 
 
+@pytest.mark.parametrize(
+    ("inject", "asked"),
+    [
+        ("error_rate x1.1", "--gate error_rate --sizes 1.1"),
+        ("cold 10, latency_p99 +5%", "--gate latency_p99 --sizes 1.05"),
+        ("cold 10", ""),
+        ("error_rate x0.5", ""),
+    ],
+)
+def test_one_that_passes_says_how_to_learn_how_often_it_is_caught(simulate, inject, asked):
+    """One seed is one rollout: the line can be pasted, and asks for that very regression."""
+    run = simulate(inject)
+
+    assert run.exit == 0, run.out
+    told = [line for line in run.out.splitlines() if "pytest-canary power" in line]
+    assert len(told) == 1, run.out
+    assert told[0].lstrip().startswith("next")
+    words = f"--target production {asked}".strip()
+    whole = " ".join(run.out.partition("learn how often it is caught:")[2].split())
+    assert whole.startswith(f"pytest-canary power rollouts/gateway/rollout.yaml {words}"), whole
+
+
+@pytest.mark.parametrize("inject", [(), ("error_rate x20",)])
+def test_a_good_build_and_one_that_is_stopped_are_not_asked_about(simulate, inject):
+    """There is nothing to learn of the first, and the second was caught."""
+    assert "pytest-canary power" not in simulate(*inject).out
+
+
 def test_a_build_that_is_bad_stays_bad_in_the_stable_place(simulate, report):
     """Promotion in a cluster starts new pods of the same build: what shows from 100 % on shows there too."""
     run = simulate("crash at 100%", replace={"stages: [5, 25, 100]": "stages: [5, 100]"})
@@ -185,6 +213,7 @@ def test_a_seed_is_a_number_and_a_folder_after_the_option_is_a_folder(project, s
             "quality -0.05",
             "no gate can see it (gates: error_rate, latency_p99); add `quality: {ratio: 1.2}` under `gates`",
         ),
+        ("latency_p99 -5s", "leaves nothing, latency_p99 of the stable build is 0.8"),
     ],
 )
 def test_an_injection_that_is_wrong_is_one_line_before_anything_runs(simulate, inject, said):

@@ -83,6 +83,18 @@ def test_what_is_too_old_is_said_and_not_used(folder):
     assert not any(gate.calibrated for gate in made.gates)
 
 
+def test_the_command_that_measures_anew_can_be_typed_where_one_stands(folder, monkeypatch):
+    """The folder as it is reached from here, and the target that was measured."""
+    (folder / "calibration.json").unlink()
+    (folder / "rollout.yaml").write_text((folder / "rollout.yaml").read_text() + "calibration: gone.json\n")
+    monkeypatch.chdir(folder.parent.parent)
+
+    with pytest.raises(SpecError) as told:
+        plan(folder)
+    named = folder.relative_to(folder.parent.parent)
+    assert f"type `pytest-canary calibrate {named} --target here`" in str(told.value)
+
+
 def test_how_old_it_may_be_is_said_in_the_file(folder):
     """A service whose traffic changes every week measures every week."""
     write(folder, "calibration: {max_age: 36h}")
@@ -182,7 +194,10 @@ def test_a_target_is_written_beside_the_others(folder):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", r"calibration.json:1: found no JSON"),
+        ("{", r"calibration.json:1: found no JSON; delete the file and calibrate again"),
+        ("[" * 100_000, r"calibration.json:1: found no JSON"),
+        ('{"version": 1}', "found no targets, expected a calibration of version 1"),
+        ('{"version": "new", "targets": {}}', "found version 'new'"),
         ("[]", "found no version, expected a calibration of version 1; delete the file and calibrate again"),
         ('{"version": 7, "targets": {}}', "found version 7, expected a calibration of version 1"),
         ('{"version": 1, "targets": {"here": {"at": 1}}}', "here is not whole"),

@@ -14,7 +14,7 @@ from pytest_canary.simulation.draws import Draws, Part
 from pytest_canary.simulation.fit import fitted
 from pytest_canary.simulation.injection import parse
 from pytest_canary.simulation.layout import Layout
-from pytest_canary.simulation.scene import scene_of, unseen
+from pytest_canary.simulation.scene import scene_of, too_late, unseen
 from pytest_canary.simulation.spells import Trouble
 from pytest_canary.simulation.spread import bounds_of, mean, middles, quantile, shares
 from pytest_canary.simulation.traffic import Dependence, Lognormal, Score, Spells
@@ -70,6 +70,67 @@ def test_what_is_no_injection_is_refused_with_examples(text):
     """One line with what would be right."""
     with pytest.raises(UsageError, match="expected 'error_rate x3'"):
         parse([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("error_rate x1", "changes nothing; leave it out"),
+        ("output_tokens +0%", "changes nothing"),
+        ("quality +0", "changes nothing"),
+        ("cold 0", "changes nothing"),
+        ("latency_p99 x0", "leaves nothing of latency_p99, expected a factor such as x0.5"),
+        ("latency_p99 -100%", "leaves nothing of latency_p99"),
+        ("error_rate -150%", "leaves nothing of error_rate"),
+        ("latency_p99 +200", "is a time, expected its unit, such as 'latency_p99 +200ms'"),
+        ("error_rate +5ms", "error_rate is no time, expected no unit or %, found 'ms'"),
+        ("error_rate +5", "is a share from 0 to 1, expected a difference such as 'error_rate +0.05'"),
+        ("error_rate -5", "or in per cent of what it is: 'error_rate -5%'"),
+        ("error_rate x3, error_rate x2", "found 'error_rate x3' too, and both change the same"),
+        ("crash at 5%, crash at 5%", "found 'crash at 5%' too"),
+        ("error_rate 3x", "did you mean 'error_rate x3'?"),
+        ("ERROR_RATE X3", "did you mean error_rate?"),
+        ("Error_Rate x3", "did you mean error_rate?"),
+        ("error_rate x3 error_rate x2", "several are parted by commas"),
+        ("error_rate x3 from 200%", "found a share of 200%, expected 0 to 100"),
+        ("crash at 300%", "found a share of 300%"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_would(text, says):
+    """A slip of the finger is not simulated as if it were meant: 5 is no 5 %, and 200 are no milliseconds."""
+    with pytest.raises(UsageError) as error:
+        parse([text])
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_build_may_get_worse_in_steps():
+    """The same metric again, from another share on."""
+    assert len(parse(["error_rate x3 from 5%, error_rate x2 from 25%"])) == 2
+    assert parse(["error_rate x0"])[0].amount == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "holdback", "says"),
+    [
+        ("latency_p99 x3", 0.0, ""),
+        ("latency_p99 x3 from 25%", 0.0, ""),
+        ("latency_p99 x3 from 26%", 0.0, "shows at 100% only, where there is nothing left to compare with"),
+        ("crash at 100%", 0.0, "write `from 25%`, or keep some users on the stable build with `holdback: 5`"),
+        ("crash at 90%", 0.05, ""),
+    ],
+)
+def test_what_shows_too_late_to_be_compared_is_said(text, holdback, says):
+    """At 100 % nobody is left on the stable build."""
+    told = " ".join(too_late(parse([text]), [0.05, 0.25, 1.0], holdback))
+    assert says in told
+    assert bool(says) == bool(told)
+
+
+def test_what_never_shows_is_refused():
+    """With a holdback nobody has everything."""
+    with pytest.raises(UsageError, match="the build has 98% at most; write `from 98%`"):
+        list(too_late(parse(["crash at 100%"]), [0.05, 1.0], 0.02))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`pytest_canary.testing`: what a team's own unit tests may rely on."""
 
 import textwrap
+from functools import partial
 
 import pytest
 
@@ -206,6 +207,21 @@ def test_a_check_knows_the_metrics_of_the_file():
         (lambda: counts(10, refusals=-1), "refusals: found -1, expected a number of at least 0"),
         (lambda: counts(10, latency=[0.1, -1]), "latency: expected values of at least 0"),
         (lambda: lognormal(2, 1), "expected 0 < median < p99"),
+        (lambda: simulate(5), "found 5, expected a rollout.yaml, its folder, or its text"),
+        (lambda: simulate(ROLLOUT, 3), "inject: found 3, expected a text such as 'error_rate x3', or a list of them"),
+        (lambda: simulate(ROLLOUT, seed=-1), "seed: found -1, expected a whole number, 0 or more"),
+        (lambda: simulate(ROLLOUT, seed="a"), "seed: found 'a', expected a whole number"),
+        (lambda: simulate(ROLLOUT, tests=["x"]), "tests: found 'x', expected functions"),
+        (lambda: simulate(ROLLOUT, overrides=[5]), "overrides: found 5, expected a text such as 'stages=5,100'"),
+        (lambda: simulate_many(ROLLOUT, seeds=0), "seeds: found 0, expected one at least: whatever is asserted of"),
+        (lambda: simulate_many(ROLLOUT, seeds=[]), "seeds: found [], expected one at least"),
+        (lambda: simulate_many(ROLLOUT, seeds=[3, -3]), "seed: found -3, expected a whole number"),
+        (lambda: simulate_many(ROLLOUT, seeds=1.5), "seeds: found 1.5, expected how many, such as 20"),
+        (lambda: verdict_of("error_rate", ratio=2, canary={}), "found {}, expected counts, such as counts(1000"),
+        (lambda: at_stage(None), "at_stage(): found None, expected counts"),
+        (lambda: counts(10, errors="a"), "errors: found 'a', expected a number of at least 0"),
+        (lambda: counts(10, latency=["a"]), "latency: expected values of at least 0"),
+        (lambda: counts(10, latency="slow"), "latency: expected values of at least 0"),
     ],
 )
 def test_a_mistake_is_one_line(mistake, said):
@@ -215,3 +231,32 @@ def test_a_mistake_is_one_line(mistake, said):
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _few(share, stage):
+    assert stage.canary.rate("refusals") <= share
+
+
+def test_a_bound_function_is_one_of_the_tests():
+    """As the refusal of other fixtures advises."""
+    ended = simulate(ROLLOUT, "refusals x30", tests=[partial(_few, 0.02)])
+
+    assert ended.gates == ("_few",), ended
+
+
+def test_a_test_that_breaks_is_named_with_what_broke_it():
+    """Whatever it raises speaks against the build; an error without words has its name."""
+
+    def broken(stage):
+        del stage
+        raise KeyError
+
+    ended = simulate(ROLLOUT, tests=[broken])
+
+    assert ended.stopped
+    assert ended.why.startswith("broken[10%] failed: KeyError"), ended
+
+
+def test_one_override_need_not_be_a_list():
+    """As an injection need not."""
+    assert simulate(ROLLOUT, "crash", overrides="stages=7,100").stage == "7%"
