@@ -25,11 +25,12 @@ PROMISED = {
     "what the fixtures hand to a test": "BaselineView CanaryView RolloutView Side StageView Warmed Plan Stage",
     "what the event hooks are told": "By Counted Cut Drained End Outcome Pinned Row Status Verdict",
     "what an adapter implements": (
-        "Adapter Clock Explains Foresees Ledger MetricSource NamesModels Platform Probe Probes Remembers Router Users World"
+        "Adapter Clock Explains Foresees Ledger MetricSource NamesModels Platform Probe Probes Remembers Router Users "
+        "World"
     ),
     "what an adapter is given and gives": (
-        "Answer Asked Change Fact Fault Foreseen Histogram Probed Prompt Readiness Replicas Revision Role Sample Seen Shared "
-        "Weights"
+        "Answer Asked Change Fact Fault Foreseen Histogram Probed Prompt Readiness Replicas Revision Role Sample Seen "
+        "Shared Weights"
     ),
     "what can go wrong": (
         "AdapterError BaselineFailed Busy CanaryError Exit GateFailed ImageNotFound LedgerError Lost Missing "

@@ -32,6 +32,10 @@ class Care:
     stages: int = 1
     batch: int = 1
 
+    def __deepcopy__(self, memo: object) -> Care:
+        """Itself: nothing in it ever changes."""
+        return self
+
     def of(self, batch: int, phi: ArrayLike | None = None) -> Care:
         """The same for so many rollouts."""
         return replace(self, batch=batch, phi=self.phi if phi is None else phi)

@@ -27,3 +27,7 @@ class Window:
     """The baseline's window before the ramp."""
     allowance: float = 1.0
     """How many times what the gate allows beyond 1 proof must exclude at this stage."""
+
+    def __deepcopy__(self, memo: object) -> Window:
+        """Itself: nothing in it ever changes."""
+        return self

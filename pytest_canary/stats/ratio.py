@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from pytest_canary.stats.grid import (
     not_worse_than,
     worse_than,
 )
-from pytest_canary.stats.rows import Index, Rows, axes, column, onward, polls_ahead
+from pytest_canary.stats.rows import Index, Rows, axes, column, onward, polls_ahead, successive
 
 FIRST = 0.8
 """Weight of the evidence that starts with the rollout; the copies that start at later stages share the rest."""
@@ -75,11 +75,36 @@ class _Pending:
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._polls: list[Counts] = []
+        """Some hold several polls, one after the other."""
+        self._ahead: list[Counts] = []
+        self._steps = 0
 
     def add(self, strata: Sequence[Counts]) -> bool:
         """Keep one poll; whether there are so many now that they should be added up."""
         self._polls += strata
         return len(self._polls) >= _PENDING
+
+    def leaves(self, rows: Index) -> bool:
+        """Whether ``rows`` are one of each rollout's successive polls: what is kept can be kept then."""
+        return bool(self._ahead) and rows.size * self._steps == self._batch and not self._polls
+
+    def follow(self, strata: Sequence[Counts]) -> None:
+        """Keep successive polls: each row has had those up to its own."""
+        self._ahead, self._steps = (
+            [Counts(*(column(one, self._batch) for one in poll)) for poll in strata],
+            polls_ahead(),
+        )
+
+    @property
+    def follows(self) -> bool:
+        """Whether there are successive polls."""
+        return bool(self._ahead)
+
+    def rows_of(self, likelihood: Callable[[Counts], Array]) -> Array:
+        """What successive polls add to each row."""
+        ahead, self._ahead = self._ahead, []
+        with successive(self._steps):
+            return sum((onward(likelihood(counts)) for counts in ahead), np.zeros(1))
 
     def blocks(self) -> Iterator[Counts]:
         """All of them, several at once where they are small; each block has polls * batch rows."""
@@ -91,10 +116,18 @@ class _Pending:
             yield Counts(*(self._joined(part) for part in zip(*polls[first : first + step], strict=True)))
 
     def _joined(self, columns: Sequence[ArrayLike]) -> Array:
-        return np.concatenate([column(one, self._batch) for one in columns])
+        return np.concatenate([one if np.size(one) > self._batch else column(one, self._batch) for one in columns])
 
     def keep(self, rows: Index) -> None:
         """Go on with these rollouts only."""
+        if self._ahead:  # one row of each rollout's: the polls up to it are what it has had
+            last = int(rows[0]) % self._steps + 1
+            self._polls += [
+                Counts(*(np.asarray(one).reshape(-1, self._steps)[:, :last].T.ravel() for one in poll))
+                for poll in self._ahead
+            ]
+            self._ahead, self._batch = [], rows.size
+            return
         self._polls = [Counts(*(column(one, self._batch)[rows] for one in poll)) for poll in self._polls]
         self._batch = rows.size
 
@@ -131,7 +164,8 @@ class _Windowed(Rows):
         """The most that the open window may add to the log evidence, one per rollout; set it before the counts come."""
 
     def keep(self, rows: Index) -> None:
-        self._catch_up()
+        if not self._pending.leaves(rows):
+            self._catch_up()
         super().keep(rows)
         self._batch = rows.size
 
@@ -139,7 +173,7 @@ class _Windowed(Rows):
         """Add one poll: counts of all requests, or of each stratum apart."""
         self._known = None
         if polls_ahead():
-            self._window = self._window + sum(onward(self._gain(counts)) for counts in strata) / self._phi
+            self._pending.follow(strata)
         elif self._pending.add(strata):
             self._catch_up()
 
@@ -159,6 +193,8 @@ class _Windowed(Rows):
     def _catch_up(self) -> None:
         for counts in self._pending.blocks():
             self._window += _summed(self._gain(counts), self._batch) / self._phi
+        if self._pending.follows:
+            self._window = self._window + self._pending.rows_of(self._gain) / self._phi
 
     def close_window(self, which: NDArray[np.bool_] | None = None) -> None:
         """Bank what the window has gained, and begin another; in all rollouts, or in those of ``which``."""
@@ -260,13 +296,17 @@ class Restarting(_Windowed):
     def _close_all(self, rows: slice, closed: Index, before: Array, caps: Array) -> None:
         """Close windows before these of a rollout's successive polls; ``before`` is what was open before each."""
         posterior, banked = self._posterior[:, rows.start], self._banked[:, rows.start]
-        posteriors, banks, told = [posterior], [banked], np.zeros(before.shape[1])
-        for at in closed.tolist():
-            window, told = before[at] - told, before[at]
-            won = logsumexp(posterior + window)
-            posterior, banked = posterior + (window - won[:, None]), banked + np.minimum(won, caps[at])
-            posteriors.append(posterior)
-            banks.append(banked)
+        posteriors, banks = [posterior], [banked]
+        if np.isinf(caps[closed]).all():  # without a limit it is all the same how much was won in which window
+            won = logsumexp(posterior[:, None] + before[closed])
+            posteriors += list((posterior[:, None] + before[closed] - won[..., None]).swapaxes(0, 1))
+            banks += list((banked[:, None] + won).T)
+        else:
+            for window, cap in zip(np.diff(before[closed], axis=0, prepend=0.0), caps[closed], strict=True):
+                gained = logsumexp(posterior + window)
+                posterior, banked = posterior + (window - gained[:, None]), banked + np.minimum(gained, cap)
+                posteriors.append(posterior)
+                banks.append(banked)
         lasts = np.diff(closed, prepend=0, append=len(before))
         self._posterior[:, rows] = np.repeat(np.stack(posteriors, axis=1), lasts, axis=1)
         self._banked[:, rows] = np.repeat(np.stack(banks, axis=1), lasts, axis=1)
@@ -301,7 +341,8 @@ class RatioPosterior(Rows):
         self._known: dict[tuple[float, float], Array] = {}
 
     def keep(self, rows: Index) -> None:
-        self._total  # noqa: B018 - adds up what is pending
+        if not self._pending.leaves(rows):
+            self._total  # noqa: B018 - adds up what is pending
         super().keep(rows)
         self._starts = [start[rows] for start in self._starts]
         self._batch = rows.size
@@ -311,6 +352,8 @@ class RatioPosterior(Rows):
     def _total(self) -> Array:
         for counts in self._pending.blocks():
             self._counted += _summed(log_likelihood(counts), self._batch) / self._phi
+        if self._pending.follows:
+            self._counted = self._counted + self._pending.rows_of(log_likelihood) / self._phi
         return self._counted
 
     def start_stage(self) -> None:
@@ -323,8 +366,7 @@ class RatioPosterior(Rows):
         """Add one poll to every copy."""
         self._known.clear()
         if polls_ahead():
-            for counts in strata:
-                self._counted = self._counted + onward(log_likelihood(counts)) / self._phi
+            self._pending.follow(strata)
         elif self._pending.add(strata):
             self._total  # noqa: B018 - adds them up
 

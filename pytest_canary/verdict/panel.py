@@ -54,7 +54,8 @@ class Panel:
 
     def apart(self, rows: Index) -> Panel:
         """A panel of these rollouts alone; this one goes on as it is."""
-        kept = [NOTHING, *(watch.gate for watch in self.watches)]  # frozen, so both may have them
+        gates = [watch.gate for watch in self.watches]  # frozen, so both may have them
+        kept: list[object] = [NOTHING, *gates, *(part for gate in gates for part in (gate.levels, gate.metric, gate.limits))]
         kept += [self._normal, *([self.stage.polls] if self.stage else [])]  # the other one's begin anew
         other = deepcopy(self, {id(one): one for one in kept})
         other.keep(rows)
