@@ -1,9 +1,12 @@
 """Hours of virtual time in a blink: what is passed over at once is what would have been seen poll by poll."""
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_canary.adapters.simulated import PlayedMetrics
-from pytest_canary.testing import simulate
+from pytest_canary.standin import stand_ins
+from pytest_canary.testing import once, simulate
 
 SERVICE = """
 service: gateway
@@ -68,3 +71,22 @@ def test_a_rollout_goes_the_same_way_poll_by_poll(rollouts, monkeypatch, place, 
 def _told(run):
     verdicts = [(one.gate, one.stage, one.status, one.by, one.canary.requests) for one in run.verdicts]
     return run.end, run.stage, run.gates, run.exposed, run.seconds, run.why, verdicts
+
+
+def test_a_copy_that_dies_between_two_decisions_ends_it_then(rollouts, monkeypatch):
+    """What only the platform sees is looked at at every poll, those that are passed over too."""
+    folder = rollouts({})
+
+    def dying(*given):
+        spec = stand_ins(*given)
+        options = {**spec.platform.options, "dies": {"simulated": 700.0}}
+        return replace(spec, platform=replace(spec.platform, options=options))
+
+    monkeypatch.setattr(once, "stand_ins", dying)
+    at_once = simulate(folder, seed=1)
+    monkeypatch.delattr(PlayedMetrics, "ahead")
+    poll_by_poll = simulate(folder, seed=1)
+    assert "has died" in at_once.why
+    assert (at_once.stage, at_once.exposed, at_once.seconds) == (
+        poll_by_poll.stage, poll_by_poll.exposed, poll_by_poll.seconds,
+    )  # fmt: skip

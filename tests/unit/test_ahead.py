@@ -1,18 +1,23 @@
 """Polls that are known beforehand are judged at once just as they would be one after the other."""
 
 import random
+from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from pytest_canary.gates import Bursts, Decide, Gate, Levels, Limits, metric
+from pytest_canary.gates.guarded import Care, GuardedEvidence
 from pytest_canary.ports import PROBES_TOO, Foreseen, Histogram, Role, Sample
+from pytest_canary.stats.ratio import Counts
+from pytest_canary.stats.rows import successive
 from pytest_canary.verdict import Judge, share_alpha
 from pytest_canary.verdict.frame import Frame
 from tests.unit.judged import LADDER, shaped
 
-BEFORE, POLLS, EVERY = 20, 60, 2.0
+BEFORE, POLLS, EVERY = 20, 36, 2.0
 NEVER = {"hold": 1e9, "min_requests": 10**9, "deadline": None, "pace": "hold", "when_undecided": "advance"}
 
 
@@ -106,7 +111,7 @@ def _same(one, other, where):
     assert one.wrong() == other.wrong()
 
 
-def _polls(source, at, number=POLLS, stage=0):
+def _polls(source, at, number, stage=0):
     return [source.grown(at + EVERY * n, SHARES[stage]) for n in range(1, number + 1)]
 
 
@@ -118,10 +123,28 @@ def test_many_polls_at_once_say_what_they_say_one_by_one(kind, world, bad):
     _through_all_stages(kind, world, bad, f"{kind}{world}")
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_bursts_that_begin_meanwhile_limit_the_same_windows(seed):
-    """What a window may be worth is known before it: by its own polls nothing of it changes."""
-    _through_all_stages("rates", "storm", 1.2, seed)
+@pytest.mark.parametrize("bursts", Bursts)
+@pytest.mark.parametrize("calm", [0.0, 0.004, 0.02])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_window_may_be_worth_is_known_before_it(seed, calm, bursts):
+    """Nobody knows, then it is calm, then a storm begins: the limits of a window never come from its own polls."""
+    rng, polls = np.random.default_rng(seed), 80
+    alone = GuardedEvidence(Care(replace(Levels(), bursts=bursts), 1.0, 2))
+    for _ in range(10):
+        alone.normal(500.0, float(rng.binomial(500, calm)))
+    alone.start_stage(300.0)
+    rates = np.where(np.arange(polls) > 40, np.where(rng.random(polls) < 0.15, 0.2, 0.0), calm)
+    theirs = rng.binomial(500, rates).astype(float)
+    mine = rng.binomial(500, np.minimum(3 * rates + 0.002, 0.9)).astype(float)
+    at, many = 5.0 * np.arange(1, polls + 1), np.full(polls, 500.0)
+    ahead, told = deepcopy(alone), list[float]()
+    for index in range(polls):
+        alone.compare(Counts(500.0, mine[index], 500.0, theirs[index]), at=at[index])
+        told.append(float(alone.log_e[0]))
+    ahead.keep(np.zeros(polls, dtype=np.intp))
+    with successive(polls):
+        ahead.compare(Counts(many, mine, many, theirs), at=at)
+    assert ahead.log_e == pytest.approx(told, rel=1e-9, abs=1e-9)
 
 
 def _through_all_stages(kind, world, bad, seed):
@@ -131,7 +154,7 @@ def _through_all_stages(kind, world, bad, seed):
     for stage in range(len(SHARES)):
         for judge in (alone, ahead):
             _begin(judge, stage, at, first)
-        polls = _polls(source, at, stage=stage)
+        polls = _polls(source, at, POLLS, stage)
         at, first, done = at + EVERY * POLLS, {**first, **polls[-1]}, 0
         while done < POLLS:
             seen, taken = _ahead(ahead, polls[done:]), 0
