@@ -58,6 +58,7 @@ class Found:
         return (
             f"stopped in time in {100 * self.in_time:.1f} % of {line.started} rollouts{minutes}; "
             f"{line.exposed_median:,.0f} users meet it (median), nine in ten times at most {line.exposed_p90:,.0f}"
+            + (f"; {absent:,} of {line.rollouts:,} do not start" if (absent := line.rollouts - line.started) else "")
         )
 
 
@@ -76,6 +77,8 @@ def advise(place: Place, setting: Setting, of: With, given: argparse.Namespace, 
         return check(of(listed(stages)), stages)
 
     say(f"{cell} is to be stopped nine times in ten within {within / 60:g} min, at {search.traffic.rate:g} requests/s")
+    if setting.plan.calibration:
+        say(f"calibration: {setting.plan.calibration}")
     now = check(setting)
     say(f"as it is: {now}")
     limit = gate.limits.ratio

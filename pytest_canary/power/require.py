@@ -13,7 +13,7 @@ from pytest_canary.power.summary import Line
 
 EXAMPLES = "'false_rollback<=1%', 'caught(error_rate x2)>=90%', 'exposed(error_rate x2)<=600' or 'minutes<=40'"
 _WORDS = re.compile(
-    r"(?P<what>[a-z_]+)\s*(?:\(\s*(?P<gate>[\w.]+)\s*[x×*]\s*(?P<size>\d+(?:\.\d+)?)\s*\))?\s*"
+    r"(?P<what>[a-z_][a-z_0-9]*)\s*(?:\(\s*(?P<gate>[\w.]+)\s*[x×*]\s*(?P<size>\d+(?:\.\d+)?)\s*\))?\s*"
     r"(?P<sign><=|>=|<|>)\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>%|m|min)?"
 )
 

@@ -101,6 +101,11 @@ def declared_name(item: pytest.Item) -> str | None:
     return getattr(getattr(item, "function", None), "canary_gate", None)
 
 
+def marked_names(item: pytest.Item) -> list[str]:
+    """The names of the gates that ``item`` declares by ``@pytest.mark.gate``."""
+    return [str(mark.args[0]) for mark in item.iter_markers("gate") if mark.args]
+
+
 def stage_of(item: pytest.Item) -> Stage | None:
     """The stage that ``item`` gates, if it does."""
     callspec = getattr(item, "callspec", None)

@@ -13,7 +13,15 @@ from pytest_canary.errors import Exit
 from pytest_canary.outcome import End
 from pytest_canary.plan import Plan
 from pytest_canary.session import simulated
-from pytest_canary.session.collection import Phase, declared_name, is_our_fixture, narrowed_by, phase_of, stage_of
+from pytest_canary.session.collection import (
+    Phase,
+    declared_name,
+    is_our_fixture,
+    marked_names,
+    narrowed_by,
+    phase_of,
+    stage_of,
+)
 from pytest_canary.session.console import Console
 from pytest_canary.session.junit import OWN, report_item
 from pytest_canary.session.live import GOOD, Live
@@ -146,10 +154,25 @@ class Conductor:
         if live.home is not home:
             pytest.skip("another service: --image belongs to a different rollout")
         held = live.holds.ended(stage) if stage else None
-        if held is not None and held.step is Step.STOP and declared_name(item):
+        if held is not None and held.step is Step.STOP and (declared_name(item) or self._convicted(item)):
             return
         if live.stopped:
             pytest.skip(f"not reached: {live.stopped_short}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Item) -> None:
+        """A test that declares a gate fails by what the gate has found, before its body is asked anything."""
+        stage = stage_of(pyfuncitem)
+        if stage is not None:
+            for gate in self._convicted(pyfuncitem):
+                self.shipping().holds.report(stage, gate)
+
+    def _convicted(self, item: pytest.Item) -> list[str]:
+        """Gates that ``item`` declares, and that have stopped its stage."""
+        stage, names = stage_of(item), marked_names(item)
+        if not names or stage is None or self.live is None or self.roster.home_of(item) is not self.live.home:
+            return []
+        return [name for name in names if name in self.live.holds.convicted(stage)]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(

@@ -69,6 +69,10 @@ class Holds:
     def _convicted(self, stage: Stage) -> list[Verdict]:
         return [v for v in self._rollout.traffic.verdicts if v.stage == stage.index and v.status == "fail"]
 
+    def convicted(self, stage: Stage) -> list[str]:
+        """The gates that have failed at ``stage``."""
+        return [verdict.gate for verdict in self._convicted(stage) if not verdict.alert]
+
     def report(self, stage: Stage, gate: str) -> None:
         """Pass, fail or skip the test of a declared gate with what the hold found."""
         found = [v for v in self._rollout.traffic.verdicts if v.stage == stage.index and v.gate == gate]

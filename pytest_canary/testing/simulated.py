@@ -8,7 +8,7 @@ from pytest_canary.outcome import End
 from pytest_canary.verdict import Verdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Simulated:
     """One rollout, as it was simulated."""
 
@@ -40,6 +40,10 @@ class Simulated:
     def gate(self) -> str:
         """The gate that stopped it, the first where there were several; empty where none did."""
         return self.gates[0] if self.gates else ""
+
+    def __repr__(self) -> str:
+        """The same sentence: what pytest shows of an assertion that fails."""
+        return f"<{self}>"
 
     def __str__(self) -> str:
         by = f" at {self.stage} by {', '.join(self.gates) or self.why}" if self.stopped else ""

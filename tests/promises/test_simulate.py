@@ -106,6 +106,28 @@ def test_it_says_where_and_by_what_the_rollout_stopped_and_who_met_it(simulate, 
     assert f"{told['exposed']} requests of users" in run.out
 
 
+MARKED = """
+import pytest
+
+@pytest.mark.gate("client_error_rate", ratio=1.5)
+def test_clients_are_not_refused(stage):
+    raise AssertionError("nobody asks the body of a gate that has failed")
+
+def test_another(stage):
+    pass
+"""
+
+
+def test_a_gate_of_a_test_fails_that_test_where_it_fails(simulate):
+    """A run that rolls back has a failure in its JUnit, wherever the gate was declared."""
+    run = simulate("client_error_rate x20", test_gates=MARKED)
+
+    assert run.exit == 1
+    assert run.rows["test_clients_are_not_refused[5%]"] == "failed"
+    assert run.rows["error_rate[5%]"] == run.rows["test_another[5%]"] == "skipped"
+    assert "client_error_rate[5%]: canary" in run.messages["test_clients_are_not_refused[5%]"]
+
+
 @pytest.mark.parametrize(
     ("inject", "gate"),
     [("latency_p99 x1.5", "latency_p99[5%]"), ("crash at 25%", "error_rate[25%]"), ("cold 20000", "latency_p99[5%]")],

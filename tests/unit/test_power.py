@@ -161,8 +161,9 @@ def test_a_requirement_says_what_was_found_beside_it():
     good = replace(_line(1.0, 0.02, gate=""), minutes_median=30.0)
     lines = {Cell(): good, Cell("error_rate", 2.0): _line(2, 0.95, exposed=1900)}
     texts = ["false_rollback<=1%", "caught(error_rate x2)>=90%", "exposed(error_rate x2) <= 2000", "minutes<40"]
+    texts.append("exposed_p90(error_rate x2)<=10")
     judged = [one.judged(lines) for one in parse(texts, ["error_rate"])]
-    assert [one.holds for one in judged] == [False, True, True, True]
+    assert [one.holds for one in judged] == [False, True, True, True, False]
     assert judged[0].says == "false_rollback<=1%: 2.0 % (0.6 to 7.0)"
     assert judged[2].says == "exposed(error_rate x2) <= 2000: 1,900 users"
 
