@@ -175,7 +175,7 @@ class SplitGuard(Rows):
 class ControlGuard(Rows):
     """Whether the control works at all: it runs the stable build, and a broken one would hide any harm."""
 
-    AXES = axes(_requests=0, _errors=0)
+    AXES = axes(_requests=0, _errors=0, _compared=0)
     PARTS = ("_evidence",)
 
     def __init__(self, captured: Frame) -> None:
@@ -186,13 +186,15 @@ class ControlGuard(Rows):
         if self._evidence.lane:
             self._evidence.lane.expect(np.where(requests > 0, errors / np.where(requests > 0, requests, 1.0), 0.0))
         self._requests, self._errors = np.zeros((2, batch))
-        self._compared = False
+        self._compared = np.zeros(batch, dtype=bool)
+        """Whether there was anything to compare with at the last poll."""
 
     def observe(self, increments: Mapping[Role, Frame], where: Flags | None = None) -> None:
         """Add what every role counted."""
         control, baseline = (self._counted(increments.get(role)) for role in (Role.CONTROL, Role.BASELINE))
         self._requests, self._errors = self._requests + onward(control[0]), self._errors + onward(control[1])
-        self._compared = bool(baseline[0].any())
+        there = baseline[0] > 0
+        self._compared = there if where is None else np.where(where, there, self._compared)
         self._evidence.alone(*control, where)
         self._evidence.compare(Counts(*control, *baseline), where=where)
 

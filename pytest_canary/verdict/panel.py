@@ -55,7 +55,8 @@ class Panel:
     def apart(self, rows: Index) -> Panel:
         """A panel of these rollouts alone; this one goes on as it is."""
         gates = [watch.gate for watch in self.watches]  # frozen, so both may have them
-        kept: list[object] = [NOTHING, *gates, *(part for gate in gates for part in (gate.levels, gate.metric, gate.limits))]
+        kept: list[object] = [NOTHING, *gates]
+        kept += [part for gate in gates for part in (gate.levels, gate.metric, gate.limits)]
         kept += [self._normal, *([self.stage.polls] if self.stage else [])]  # the other one's begin anew
         other = deepcopy(self, {id(one): one for one in kept})
         other.keep(rows)
