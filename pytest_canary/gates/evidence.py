@@ -95,8 +95,8 @@ class RateEvidence(Rows):
         """The same; odds are asked for only where there is evidence."""
         return convicted(self.harmful(), odds, self._levels.odds)
 
-    def broken(self, compared: bool = True, agreed: ArrayLike = True) -> Flags:
-        """Whether the catastrophe lane stops the canary.
+    def broken(self, compared: ArrayLike = True, agreed: ArrayLike = True) -> Flags:
+        """Whether the catastrophe lane stops the canary, ``compared`` with a baseline or by its own counts alone.
 
         Where the baseline's own errors come in bursts, one burst must not do it: then it takes two windows of
         evidence, and what the replicas say (``agreed``).
@@ -107,8 +107,8 @@ class RateEvidence(Rows):
         assert self.lane is not None
         worse = self.worse.log_e
         lasting = np.asarray(agreed) & (worse >= 2 * np.log(WORTH))
-        spared = self.worse.clumped & ~lasting & compared
-        return np.asarray(self.lane.fires(worse if compared else None) & ~spared)
+        spared = self.worse.clumped & ~lasting & np.asarray(compared)
+        return np.asarray(self.lane.fires(np.where(compared, worse, 0.0)) & ~spared)
 
 
 def convicted(harmful: Flags, odds: OddsAt, level: float) -> Flags:

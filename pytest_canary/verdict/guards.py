@@ -23,6 +23,8 @@ ALPHA = 0.001
 """The chance to call something wrong that is right."""
 FORGIVEN_SECONDS = 20.0
 """How long the other side may count nothing before that is held against the split."""
+SURPRISE = 8.0
+"""From so many requests on that were to be the other side's, nobody there is no chance."""
 SLOWER = 2.0
 """Requests that take so many times as long as the slowest before are given their own time to end."""
 _LEVELS = replace(Levels(), bursts=Bursts.IGNORE)
@@ -37,7 +39,7 @@ class SplitGuard(Rows):
     too; of several pods that are read at several times nobody knows one time, so the split is wrong only by both.
     """
 
-    AXES = axes(_slowest=0, _shifted_at=0, _quiet_from=0, _others=0, _seconds=0)
+    AXES = axes(_slowest=0, _shifted_at=0, _quiet_from=0, _others=0, _seconds=0, _mine=0, _read=0)
     PARTS = ("_by_share", "_by_time")
 
     def __init__(self, share: float, shifted_at: ArrayLike, captured: Frame | Sample) -> None:
@@ -53,6 +55,8 @@ class SplitGuard(Rows):
         """Where the source counts probes too: those that it has not told of yet, taken from what it tells next."""
         self._others, self._seconds = np.zeros((2, batch))
         """What the other side has counted, and in how many seconds, since the canary was last read."""
+        self._mine, self._read = np.zeros((2, batch))
+        """What the canary has counted, and in how many seconds, since the other side last did."""
 
     def keep(self, rows: Index) -> None:
         super().keep(rows)
@@ -85,7 +89,12 @@ class SplitGuard(Rows):
         waits = (canary == 0) & (read_for == 0) & ((passed > 0) | (others == 0))
         self._others = np.where(here, np.where(waits, others, 0.0), self._others)
         self._seconds = np.where(here, np.where(waits, passed, 0.0), self._seconds)
-        told = here & ~waits
+        canary, read_for = canary + self._mine, read_for + self._read
+        lull = here & ~waits & self._in_a_lull(canary, others)
+        self._mine = np.where(here & ~waits, np.where(lull, canary, 0.0), self._mine)
+        self._read = np.where(here & ~waits, np.where(lull, read_for, 0.0), self._read)
+        self._seconds = np.where(lull, passed, self._seconds)
+        told = here & ~waits & ~lull
         told &= ~self._forgiven(others, began, told)
         canary, others = np.where(told, canary, 0.0), np.where(told, others, 0.0)
         self._by_share.update(self._share, canary, others)
@@ -93,7 +102,7 @@ class SplitGuard(Rows):
 
     def follows(self, since: float) -> bool:
         """Whether polls that begin at ``since`` may be taken in many at once: nothing is waited for."""
-        waits = self._others.any() or self._seconds.any() or not np.isnan(self._quiet_from).all()
+        waits = self._others.any() or self._seconds.any() or self._mine.any() or not np.isnan(self._quiet_from).all()
         return not waits and bool((self._shifted_at + INFLIGHT * self._slowest <= since).all())
 
     def followed(self, increments: Mapping[Role, Frame], since: Array) -> int:
@@ -130,6 +139,14 @@ class SplitGuard(Rows):
         users = increment.of_users - owed
         self._owed[role] = np.where(here, np.maximum(-users, 0.0), owed)
         return np.maximum(users, 0.0)
+
+    def _in_a_lull(self, canary: Array, others: Array) -> Flags:
+        """Whether too few requests were there for the silence of the other side to mean anything.
+
+        They are counted with the next ones: were they left out, thin traffic would seem to avoid the canary.
+        """
+        due = canary * (1 - self._share) / self._share if self._share else np.zeros(canary.size)
+        return np.asarray((self._share < 1) & (others == 0) & (canary > 0) & (due < SURPRISE))
 
     def _forgiven(self, others: Array, since: Array, told: Flags) -> Flags:
         """Whether the other side may be away for a moment: its only pod is replaced, or new ones are not read yet.
@@ -175,7 +192,7 @@ class SplitGuard(Rows):
 class ControlGuard(Rows):
     """Whether the control works at all: it runs the stable build, and a broken one would hide any harm."""
 
-    AXES = axes(_requests=0, _errors=0)
+    AXES = axes(_requests=0, _errors=0, _compared=0)
     PARTS = ("_evidence",)
 
     def __init__(self, captured: Frame) -> None:
@@ -186,13 +203,15 @@ class ControlGuard(Rows):
         if self._evidence.lane:
             self._evidence.lane.expect(np.where(requests > 0, errors / np.where(requests > 0, requests, 1.0), 0.0))
         self._requests, self._errors = np.zeros((2, batch))
-        self._compared = False
+        self._compared = np.zeros(batch, dtype=bool)
+        """Whether there was anything to compare with at the last poll."""
 
     def observe(self, increments: Mapping[Role, Frame], where: Flags | None = None) -> None:
         """Add what every role counted."""
         control, baseline = (self._counted(increments.get(role)) for role in (Role.CONTROL, Role.BASELINE))
         self._requests, self._errors = self._requests + onward(control[0]), self._errors + onward(control[1])
-        self._compared = bool(baseline[0].any())
+        there = baseline[0] > 0
+        self._compared = there if where is None else np.where(where, there, self._compared)
         self._evidence.alone(*control, where)
         self._evidence.compare(Counts(*control, *baseline), where=where)
 

@@ -31,7 +31,7 @@ class Polls:
         self._kept.append((since, at, {role: self._put(role, frame) for role, frame in increments.items()}))
         self._number += at.size
         while self._number > self._most and len(self._kept) > 1:
-            self._number -= self._kept.popleft()[1].size
+            self._forget(self._number - self._most)
 
     def __iter__(self) -> Iterator[Poll]:
         """Each once more, one at a time."""
@@ -42,6 +42,15 @@ class Polls:
                 continue
             for row in np.arange(at.size)[:, None]:
                 yield since[row], at[row], {role: frame.keep(row) for role, frame in each.items()}
+
+    def _forget(self, most: int) -> None:
+        """Let the oldest go, so many of them at most: a gate that comes later sees as many, however they came."""
+        since, at, kept = self._kept.popleft()
+        self._number -= min(most, at.size)
+        if most < at.size:
+            rows = np.arange(most, at.size)  # what has parts came alone, so it went as a whole
+            left = {role: one.keep(rows) for role, one in kept.items() if isinstance(one, Frame)}
+            self._kept.appendleft((since[rows], at[rows], left))
 
     @property
     def last(self) -> Poll:

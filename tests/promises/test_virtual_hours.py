@@ -90,3 +90,11 @@ def test_a_copy_that_dies_between_two_decisions_ends_it_then(rollouts, monkeypat
     assert (at_once.stage, at_once.exposed, at_once.seconds) == (
         poll_by_poll.stage, poll_by_poll.exposed, poll_by_poll.seconds,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thin_traffic_is_not_taken_for_a_wrong_split(rollouts, seed):
+    """At a request a second a build, every third poll finds nobody at the other side: that is chance, not a split."""
+    changes = {"rate: 60": "rate: 2", "poll: 5s": "poll: 1s", "stages: [5, 25, 50, 100]": "stages: [50, 100]"}
+    run = simulate(rollouts({**changes, "hold: 10m": "hold: 30m"}), seed=seed)
+    assert "split" not in run.why

@@ -14,7 +14,8 @@ from pytest_canary.ports import PROBES_TOO, Foreseen, Histogram, Role, Sample
 from pytest_canary.stats.ratio import Counts
 from pytest_canary.stats.rows import successive
 from pytest_canary.verdict import Judge, share_alpha
-from pytest_canary.verdict.frame import Frame
+from pytest_canary.verdict.frame import Frame, joined
+from pytest_canary.verdict.guards import ControlGuard
 from tests.unit.judged import LADDER, shaped
 
 BEFORE, POLLS, EVERY = 20, 36, 2.0
@@ -282,3 +283,40 @@ def test_a_gate_that_comes_later_is_shown_the_polls_that_were_passed_over():
     for judge in (alone, ahead):
         judge.add(_gate("latency_p99", ratio=1.5))
     _same(alone, ahead, "late gate")
+
+
+def _control_polls():
+    """An outage that the control shares with the stable build, and one poll in which nobody asks the latter."""
+    told = [((10, 0), (2, 0))] * 5 + [((10, 9), (4, 4))] * 6 + [((10, 9), (0, 0)), ((10, 9), (4, 4))]
+    roles = (Role.CONTROL, Role.BASELINE)
+    return [{role: _errors(*one) for role, one in zip(roles, each, strict=True)} for each in told]
+
+
+def _errors(requests, errors):
+    return Frame.of(Sample(0.0, {"requests": float(requests), "errors": float(errors)}))
+
+
+def test_a_control_is_judged_at_each_poll_by_what_that_poll_has_to_compare_with():
+    """A poll without the stable build says the same whether others, in which it counted, are judged with it or not."""
+    polls, captured = _control_polls(), _errors(1000, 10)
+    alone, found = ControlGuard(captured), list[bool]()
+    for poll in polls:
+        alone.observe(poll)
+        found.append(bool(alone.broken[0]))
+    at_once = ControlGuard(captured.keep(np.zeros(len(polls), dtype=np.intp)))
+    with successive(len(polls)):
+        at_once.observe({role: joined([poll[role] for poll in polls]) for role in polls[0]})
+    assert any(found)
+    assert at_once.broken.tolist() == found
+
+
+def test_controls_of_several_rollouts_are_judged_each_by_its_own_stable_build():
+    """That another rollout's stable build was asked says nothing about this one's."""
+    polls, captured = _control_polls(), _errors(1000, 10)
+    alone, both = ControlGuard(captured), ControlGuard(captured.keep(np.zeros(2, dtype=np.intp)))
+    for poll in polls[:12]:
+        alone.observe(poll)
+        other = {**poll, Role.BASELINE: _errors(4, 4)}
+        both.observe({role: joined([poll[role], other[role]]) for role in poll})
+    assert alone.broken[0]
+    assert both.broken.tolist() == [True, False]

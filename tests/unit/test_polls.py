@@ -49,15 +49,16 @@ def test_only_the_last_ones_are_kept():
 
 
 def test_polls_that_came_all_at_once_come_back_one_by_one():
-    """Whoever adds many adds a row for each; they count as many."""
+    """Whoever adds many adds a row for each; they count as many, and as many are kept as if each had come alone."""
     polls, frame = Polls(4), joined(Frame.of(Sample(float(nth), {"requests": float(nth)})) for nth in range(3))
     for first in (0.0, 3.0):
         at = first + np.arange(3.0)
         polls.add(at - 1, at, {Role.CANARY: frame})
     kept = list(polls)
 
-    assert [float(at[0]) for _, at, _ in kept] == [3, 4, 5]
-    assert [frames[Role.CANARY].row().counters["requests"] for _, _, frames in kept] == [0, 1, 2]
+    assert [float(at[0]) for _, at, _ in kept] == [2, 3, 4, 5]
+    assert [float(since[0]) for since, _, _ in kept] == [1, 2, 3, 4]
+    assert [frames[Role.CANARY].row().counters["requests"] for _, _, frames in kept] == [2, 0, 1, 2]
     assert np.array_equal(polls.last[1], [3, 4, 5])
 
 
