@@ -95,7 +95,8 @@ def _deployment(service: Service, replicas: int, port: int, ready: str, metrics_
         "name": service.name,
         "image": service.image,
         "ports": [{"name": "http", "containerPort": port}],
-        "readinessProbe": {"httpGet": {"path": ready, "port": "http"}, "periodSeconds": 1},
+        # On a busy machine an answer may take longer than the second that is the default.
+        "readinessProbe": {"httpGet": {"path": ready, "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 5},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
         # New connections stop a moment after the pod has left its Service; until then it serves.
         "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
