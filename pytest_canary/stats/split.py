@@ -21,24 +21,29 @@ class SplitEvidence(Rows):
 
     A mixture over other odds.  A split that varies less than a coin (round robin) never gathers any, so it needs no
     special case.
+
+    One poll may lie: a pod that is replaced takes with it what it has counted since it was last read, and its side
+    then looks as if nobody had been sent there.  So the loudest poll is known apart from the rest.
     """
 
-    AXES = axes(_factor=0, _seen=1, _wanted=0)
+    AXES = axes(_factor=0, _seen=1, _wanted=0, _loudest=1)
 
     def __init__(self, batch: int = 1) -> None:
         self._factor = np.zeros((batch, RATIOS.size))
         self._seen = np.zeros((2, batch))
         self._wanted = np.zeros(batch)
+        self._loudest = np.zeros((4, batch))
+        """Of one poll: how far it is off, the share it was to have, requests of the canary, and of others."""
         self._pending: list[tuple[Array, Array, Array]] = []
 
     def keep(self, rows: Index) -> None:
-        self._catch_up()
         super().keep(rows)
+        self._pending = [(wanted[rows], n[rows], m[rows]) for wanted, n, m in self._pending]
 
     def forget(self, rows: Flags) -> None:
         """Begin anew in these rollouts."""
         self._catch_up()
-        self._factor[rows], self._wanted[rows], self._seen[:, rows] = 0.0, 0.0, 0.0
+        self._factor[rows], self._wanted[rows], self._seen[:, rows], self._loudest[:, rows] = 0.0, 0.0, 0.0, 0.0
 
     def update(self, share: ArrayLike, canary: ArrayLike, others: ArrayLike) -> None:
         """Add one poll: requests of the canary, which was to have ``share``, and of all others."""
@@ -47,15 +52,26 @@ class SplitEvidence(Rows):
         inside = (wanted > 0) & (wanted < 1)
         if not inside.all():
             wanted, n, m = np.where(inside, wanted, 0.5), np.where(inside, n, 0.0), np.where(inside, m, 0.0)
+        self._listen(wanted, n, m)
+        if polls_ahead() and not (wanted == wanted[0]).all():
+            self._factor = self._factor + onward(_factor(wanted, n, m))
+        else:
+            self._pending.append((wanted, onward(n), onward(m)))
         self._seen[0] += onward(n)
         self._seen[1] += onward(m)
         self._wanted = self._wanted + onward(wanted * (n + m))
-        if polls_ahead():
-            self._factor = self._factor + onward(_factor(wanted, n, m))
-            return
-        self._pending.append((wanted, n, m))
         if len(self._pending) >= _PENDING:
             self._catch_up()
+
+    def _listen(self, wanted: Array, n: Array, m: Array) -> None:
+        """Remember this poll where none was louder; of successive ones the loudest up to each."""
+        off = _divergence(n, n + m, wanted)
+        polls = np.stack([off, wanted, n, m])
+        if polls_ahead():
+            louder = np.maximum.accumulate(off)
+            first = np.concatenate([[True], off[1:] > louder[:-1]])
+            polls = polls[:, np.maximum.accumulate(np.where(first, np.arange(off.size), 0))]
+        self._loudest = np.where(polls[0] > self._loudest[0], polls, self._loudest)
 
     def _catch_up(self) -> None:
         """Polls of one share are one: only their sums count."""
@@ -74,16 +90,22 @@ class SplitEvidence(Rows):
         self._catch_up()
         return logsumexp(_OTHER + self._factor)
 
+    @property
+    def log_e_but_one(self) -> Array:
+        """Log evidence of all polls but the loudest."""
+        self._catch_up()
+        return logsumexp(_OTHER + self._factor - _factor(*self._loudest[1:]))
+
     def may_reach(self, log_threshold: float) -> Flags:
-        """Where the log evidence can be so much: it is at most the divergence of what was seen from what was wanted.
+        """Where :attr:`log_e_but_one` can be so much: it is at most the divergence of what was seen from the share set.
 
         Exact where one share was wanted all the time.
         """
-        total, wanted = self.requests, self._wanted
-        some = total > 0
-        total = np.where(some, total, 1.0)
-        p, q = (np.clip(part / total, _TINY, 1 - _TINY) for part in (self._seen[0], np.where(some, wanted, 0.5)))
-        most = total * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+        _, share, n, m = self._loudest
+        total = self._seen.sum(axis=0) - n - m
+        some = total > 0.5  # of floats a little is left when all is taken away
+        wanted = (self._wanted - share * (n + m)) / np.where(some, total, 1.0)
+        most = _divergence(self._seen[0] - n, np.where(some, total, 0.0), wanted)
         return np.asarray(some & (most >= log_threshold - 1e-6))
 
     @property
@@ -104,6 +126,15 @@ class SplitEvidence(Rows):
         seen = np.clip(self.seen, 1e-9, 1 - 1e-9)
         odds = (seen / (1 - seen)) / (wanted / (1 - wanted))
         return np.asarray((total > 0) & (np.maximum(odds, 1 / odds) >= MATTERS))
+
+
+def _divergence(seen: Array, total: Array, wanted: Array) -> Array:
+    """Log-likelihood ratio of the share that was seen to the one that was ``wanted``; 0 where nobody came."""
+    some = total > 0
+    p, q = (
+        np.clip(part, _TINY, 1 - _TINY) for part in (seen / np.where(some, total, 1.0), np.where(some, wanted, 0.5))
+    )
+    return np.asarray(np.where(some, total * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))), 0.0))
 
 
 def _factor(share: Array, canary: Array, others: Array) -> Array:

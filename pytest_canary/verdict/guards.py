@@ -37,6 +37,7 @@ class SplitGuard(Rows):
     they had time to end.  Where they take twice as long as was known, by the load of others, say, they get that time.
     Sides that are read one after the other, as targets are scraped, are compared by the time that each was read for
     too; of several pods that are read at several times nobody knows one time, so the split is wrong only by both.
+    No single poll speaks against it: a pod that is replaced takes its last counts with it.
     """
 
     AXES = axes(_slowest=0, _shifted_at=0, _quiet_from=0, _others=0, _seconds=0, _mine=0, _read=0)
@@ -169,7 +170,7 @@ class SplitGuard(Rows):
         if found.any():
             found = found & self._by_share.wrong_enough & self._by_time.wrong_enough
         if found.any():
-            found = found & (self._by_share.log_e >= threshold) & (self._by_time.log_e >= threshold)
+            found = found & (self._by_share.log_e_but_one >= threshold) & (self._by_time.log_e_but_one >= threshold)
         return found
 
     @property

@@ -57,6 +57,23 @@ def test_what_is_sure_but_small_does_not_matter():
     assert evidence.wrong_enough[0]
 
 
+def test_one_loud_poll_is_not_what_the_others_say():
+    """Whatever it was, it is left out, wherever it stands."""
+    steady, loud = (0.2, 20, 80), (0.2, 60, 1)
+    for polls in ([loud, steady, steady], [steady, loud, steady], [steady, steady, loud]):
+        evidence, others = SplitEvidence(), SplitEvidence()
+        for poll in polls:
+            evidence.update(*poll)
+        for poll in (steady, steady):
+            others.update(*poll)
+        assert evidence.log_e[0] > 10
+        assert evidence.log_e_but_one[0] == pytest.approx(others.log_e[0])
+    wrong = SplitEvidence()
+    for _ in range(3):
+        wrong.update(*loud)
+    assert wrong.log_e_but_one[0] > 10
+
+
 def test_without_requests_or_without_a_split_nothing_is_said():
     """At 100 % there is none."""
     evidence = SplitEvidence()

@@ -293,6 +293,15 @@ def test_a_build_that_is_away_for_a_moment_says_nothing_of_the_split():
     assert _split(*good, *away, *lump, *good) == ""
 
 
+def test_a_pod_that_takes_its_last_counts_with_it_says_nothing_of_the_split():
+    """It is replaced between two readings: of 80 requests one is counted, and the next poll is as it should be."""
+    good = [(20.0, 80.0)] * 2
+
+    assert _split((20.0, 1.0), *good) == ""
+    assert _split(*good, (20.0, 1.0), *good) == ""
+    assert "was to reach the canary" in _split(*[(20.0, 10.0)] * 3)
+
+
 def _scraped(share: float, *, canary_late: float, each: float = 15.0, rate: float = 100.0, seconds: float = 300) -> str:
     """The guard of a stage at 50 % whose sides are scraped ``each`` so many s, the canary later, polled every 5 s."""
     guard, counts, read = SplitGuard(0.5, 0.0, Sample(0.0)), {}, {Role.BASELINE: 0.0, Role.CANARY: 0.0}
