@@ -1,11 +1,11 @@
-"""Whether what all users depend on still lives: the router, and the stable build they would be sent back to."""
+"""Whether what users depend on still lives: the router, the stable build they would be sent back to, the canary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from pytest_canary.errors import AdapterError, Silent
-from pytest_canary.ports import Role, Sample, World
+from pytest_canary.ports import Readiness, Revision, Role, Sample, World
 from pytest_canary.steps.rollback import unserved
 
 PATIENCE_SECONDS = 3.0
@@ -20,6 +20,7 @@ class Pulse:
         self._last: tuple[float, float] | None = None
         """Requests and errors of the stable build at the poll before."""
         self._silent_since: float | None = None
+        self._mute_since: float | None = None
 
     def feel(self, samples: Mapping[Role, Sample], at: float) -> str:
         """What has died, in one line; empty while nothing has, or while it may only be slow."""
@@ -31,6 +32,32 @@ class Pulse:
         if self._silent_since is None:
             self._silent_since = at
         return why if hopeless or at - self._silent_since >= PATIENCE_SECONDS else ""
+
+    def of_canary(self, canary: Revision, at: float, *, counted: bool) -> str:
+        """What has happened to ``canary``, in one line; a platform that is silent says nothing about it.
+
+        Where nobody counts what it does, it has to answer for itself: metrics that are out are no verdict about a
+        build, one that takes no requests is.
+        """
+        try:
+            said = self._world.platform.hurt(canary)
+            if said or counted:
+                self._mute_since = None
+                return f"{canary} is hurt: {said}" if said else ""
+            return self._mute(canary, at)
+        except AdapterError:
+            return ""
+
+    def _mute(self, canary: Revision, at: float) -> str:
+        platform = self._world.platform
+        now = Readiness(True) if platform.copies(canary) else platform.ready(canary)
+        if now.ready:
+            self._mute_since = None
+        elif self._mute_since is None:
+            self._mute_since = at
+        elif at - self._mute_since >= PATIENCE_SECONDS:
+            return f"nobody counts what {canary} does, and it is not ready: {now.why}"
+        return ""
 
     def _stable(self, sample: Sample) -> tuple[str, bool]:
         requests, errors = self._counted(sample)

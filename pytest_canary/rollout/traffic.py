@@ -187,9 +187,9 @@ class Traffic:
         each = zip(*(one.brief() for one in told.values()), strict=True)
         for index, brief in enumerate(islice(each, polls)):
             now, samples = clock.now(), dict(zip(told, brief, strict=True))
-            if self._pulse.feel(samples, now) or self._hurt():
-                return index
             self._looked_at, self._blind = now, ""
+            if self._pulse.feel(samples, now) or self._hurt(now):
+                return index
             self._remember_bad(samples)
             if self._book.records:
                 whole = {role: one.sample(index) for role, one in told.items()}
@@ -253,17 +253,13 @@ class Traffic:
             self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK, self._blind)
             failed = self._judge.failures()
             self._died = self._pulse.feel(samples, now)
-            wrong = self._died or self._hurt() or self._judge.wrong()
+            wrong = self._died or self._hurt(now) or self._judge.wrong()
             if failed or wrong:
                 self.cut("; ".join(failed) or wrong)
 
-    def _hurt(self) -> str:
-        """What the platform says of the canary's copies; a platform that is silent says nothing about them."""
+    def _hurt(self, now: float) -> str:
         canary = self._build(Role.CANARY)
-        with suppress(AdapterError):
-            said = self._world.platform.hurt(canary) if canary is not None else ""
-            return f"{canary} is hurt: {said}" if said else ""
-        return ""
+        return self._pulse.of_canary(canary, now, counted=not self._blind) if canary is not None else ""
 
     def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
         if self._first_bad is not None:

@@ -61,7 +61,13 @@ class Defect:
     @property
     def end(self) -> str:
         """How the report names the end."""
-        return "promoted" if not self.phase else "rolled back" if self.phase == "gate" else "not started"
+        return (
+            "promoted"
+            if not self.phase
+            else "rolled back"
+            if self.phase.startswith(("gate", "hold"))
+            else "not started"
+        )
 
 
 LATENCY = ("latency_p99", "ttft_p99")
@@ -74,7 +80,7 @@ DEFECTS = (
     Defect("v2-checkpoint", "another checkpoint under the same name and version", "baseline"),
     Defect("v2-cold", "the first 200 answers are slow", "", settings={**GOOD, **WARM}, note="warmed"),
     Defect("v2-cold", "the first 200 answers are slow", "gate", LATENCY, {"warmup.for": "0s"}, "not warmed"),
-    Defect("v2-crash", "dies after 300 requests", "gate", ("error_rate",)),
+    Defect("v2-crash", "dies after 300 requests", "hold[10%]"),
     Defect("v2-hangs", "never ready", "deploy", settings={"ready_timeout": "4s"}),
     Defect("v2-lies", "healthy, and every answer is a 500", "smoke"),
     Defect("v2-truncates", "two streams in five end in the middle of a 200", "gate", ("error_rate",)),

@@ -7,7 +7,7 @@ import pytest
 from pytest_canary.adapters.clock import VirtualClock
 from pytest_canary.adapters.memory import OFFERS
 from pytest_canary.errors import Silent
-from pytest_canary.ports import Role, Sample, Shared, World
+from pytest_canary.ports import Change, Role, Sample, Shared, World
 from pytest_canary.rollout.pulse import PATIENCE_SECONDS, Pulse
 
 
@@ -114,3 +114,39 @@ def test_a_platform_that_falls_silent_while_it_is_asked_does_not_hide_what_has_f
     monkeypatch.setattr("pytest_canary.rollout.pulse.PATIENCE_SECONDS", 0.0)
 
     assert Pulse(world).feel({}, 0.0).startswith("the stable build has failed: ")
+
+
+def test_a_canary_that_takes_no_requests_while_nobody_counts_is_cut_after_a_while(world_with):
+    """It may hang, and then it does not tell what it has counted either."""
+    world = world_with({"not_ready": ["v2"]})
+    canary = world.platform.resolve("gateway:v2", Change())
+    world.platform.deploy(canary)
+    pulse = Pulse(world)
+    said = [pulse.of_canary(canary, 2.0 * at, counted=False) for at in range(4)]
+
+    assert said[:2] == ["", ""]
+    assert said[3] == f"nobody counts what {canary} does, and it is not ready: v2 never becomes ready"
+    assert pulse.of_canary(canary, 8.0, counted=True) == ""
+    assert pulse.of_canary(canary, 10.0, counted=False) == ""  # it begins anew
+
+
+def test_metrics_that_are_out_say_nothing_of_a_canary_that_is_ready(world_with):
+    """They are waited for until the deadline."""
+    world = world_with()
+    canary = world.platform.resolve("gateway:v2", Change())
+    world.platform.deploy(canary)
+    pulse = Pulse(world)
+
+    assert {pulse.of_canary(canary, 10.0 * at, counted=False) for at in range(5)} == {""}
+
+
+def test_a_canary_that_has_died_is_named_whether_or_not_somebody_counts(world_with):
+    """The platform sees it."""
+    world = world_with({"dies": {"v2": 1}})
+    canary = world.platform.resolve("gateway:v2", Change())
+    world.platform.deploy(canary)
+    world.clock.sleep(1)
+
+    assert {Pulse(world).of_canary(canary, 0.0, counted=counted) for counted in (True, False)} == {
+        f"{canary} is hurt: a copy of v2 has died"
+    }

@@ -160,22 +160,20 @@ class LocalPlatform:
         return None
 
     def hurt(self, revision: Revision) -> str:
-        """Nothing to add to what the router sees of one process: its requests fail."""
-        del revision
-        return ""
+        """That its process has ended: where it counts itself what is judged, nobody else would tell."""
+        held = self._running.get(revision.pin)
+        return _ending(held.process) if held is not None else ""
 
     def ready(self, revision: Revision) -> Readiness:
         held = self._held(revision)
-        end = held.process.ended()
-        if end is None:
+        end = _ending(held.process)
+        if not end:
             return ask_ready(held.port, self._options.ready)
-        last = held.process.last_line()
         # The port was free when it was chosen; as a client's own port, say, it may have been taken a moment later.
         if held.attempt < PORTS_TRIED and PORT_TAKEN.search(_tail(held.process.log)):
             self._launch(revision, held.attempt + 1)
             return Readiness(False, f"port {held.port} was taken, starting on another")
-        said = f": {last}" if last else ""
-        return Readiness(False, f"{revision} ended with {end}{said}; its log: {held.process.log}", hopeless=True)
+        return Readiness(False, f"{revision} {end}", hopeless=True)
 
     def address(self, revision: Revision) -> str:
         return f"http://{HOST}:{self._held(revision).port}"
@@ -240,6 +238,15 @@ class LocalPlatform:
         held = self._running.get(revision.pin)
         if process is not None and (held is None or not held.process.child):
             self._running[revision.pin] = Running(revision, process, int(data["port"]))
+
+
+def _ending(process: Process) -> str:
+    """How ``process`` has ended, and its last words; empty while it runs."""
+    end = process.ended()
+    if not end:
+        return ""
+    last = process.last_line()
+    return f"ended with {end}{f': {last}' if last else ''}; its log: {process.log}"
 
 
 def _tail(log: Path) -> str:
