@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_canary.gates.finding import Finding
-from pytest_canary.gates.side import Side
 from pytest_canary.gates.values import Action, Gate
 from pytest_canary.gates.watch import Watch
 from pytest_canary.gates.window import Window
-from pytest_canary.ports import NOTHING, Role
+from pytest_canary.ports import Role
 from pytest_canary.stats.rows import column, successive
 from pytest_canary.verdict.course import STOP, WAIT, Course, Rules, what_next
+from pytest_canary.verdict.feed import caught_up, copied, feed, sides
 from pytest_canary.verdict.frame import Array, Flags, Frame, Index, Layout
 from pytest_canary.verdict.guards import ControlGuard, SplitGuard
 from pytest_canary.verdict.noise import noisy, told
@@ -54,11 +53,8 @@ class Panel:
 
     def apart(self, rows: Index) -> Panel:
         """A panel of these rollouts alone; this one goes on as it is."""
-        gates = [watch.gate for watch in self.watches]  # frozen, so both may have them
-        kept: list[object] = [NOTHING, *gates]
-        kept += [part for gate in gates for part in (gate.levels, gate.metric, gate.limits)]
-        kept += [self._normal, *([self.stage.polls] if self.stage else [])]  # the other one's begin anew
-        other = deepcopy(self, {id(one): one for one in kept})
+        begun_anew = [self._normal, *([self.stage.polls] if self.stage else [])]
+        other = copied(self, [watch.gate for watch in self.watches], *begun_anew)
         other.keep(rows)
         return other
 
@@ -151,11 +147,10 @@ class Panel:
         watch = Watch(gate, self._stages - (stage.index if stage else 0), self.batch)
         if wrong := self._capture(watch)[0]:
             return wrong
-        self.watches.append(watch)
         if stage is not None:
             self._enter(watch, stage)
-            for since, seen_at, increments in stage.polls:
-                _feed(watch, stage.compared_with(increments, seen_at), increments, since, seen_at, None)
+            watch = caught_up(watch, stage)
+        self.watches.append(watch)
         return ""
 
     def observe(self, frames: Mapping[Role, Frame], at: ArrayLike, where: Flags | None = None) -> None:
@@ -166,7 +161,7 @@ class Panel:
         since, increments = self.stage.observe(frames, seen_at, where)
         reference = self.stage.compared_with(increments, seen_at)
         for watch in self.watches:
-            _feed(watch, reference, increments, since, self.stage.seen_at, where)
+            feed(watch, reference, increments, since, self.stage.seen_at, where)
         if self._split is not None:
             here = self._verified if where is None else self._verified & where
             self._split.observe(increments, since, self.stage.spans, None if here.all() else here)
@@ -198,7 +193,7 @@ class Panel:
             since, seen_at, increments = other.told
             reference = stage.compared_with(increments, seen_at)
         sure = [self._split.followed(increments, since)]
-        sure += [watch.followed(*_sides(watch, reference, increments), since) for watch in self.watches]
+        sure += [watch.followed(*sides(watch, reference, increments), since) for watch in self.watches]
         return other, min(sure)
 
     @property
@@ -309,17 +304,3 @@ def unjudged(gate: Gate, wrong: str | None) -> str:
     """``wrong`` with the gate's name and place; empty where nothing is."""
     place = f"{gate.where}: " if gate.where else ""
     return f"{place}{gate.name} cannot be judged: {wrong}" if wrong else ""
-
-
-def _feed(
-    watch: Watch, reference: Frame | None, increments: Mapping[Role, Frame], since: Array, at: Array,
-    where: Flags | None,
-) -> None:  # fmt: skip
-    watch.observe(*_sides(watch, reference, increments), since, at, where)
-
-
-def _sides(watch: Watch, reference: Frame | None, increments: Mapping[Role, Frame]) -> tuple[Side | None, Side | None]:
-    """What was counted for a gate: by the canary, and by what it is compared with."""
-    canary = increments.get(Role.CANARY)
-    mine, theirs = (None if frame is None else side_of(watch.gate, frame) for frame in (canary, reference))
-    return mine, theirs

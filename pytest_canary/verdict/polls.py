@@ -35,13 +35,14 @@ class Polls:
 
     def __iter__(self) -> Iterator[Poll]:
         """Each once more, one at a time."""
-        for since, at, kept in self._kept:
-            each = {role: one if isinstance(one, Frame) else one.frame() for role, one in kept.items()}
-            if at.size == 1:
-                yield since, at, each
-                continue
+        for since, at, each in self.blocks():
             for row in np.arange(at.size)[:, None]:
                 yield since[row], at[row], {role: frame.keep(row) for role, frame in each.items()}
+
+    def blocks(self) -> Iterator[Poll]:
+        """The same as they came: one, or several in as many rows."""
+        for since, at, kept in self._kept:
+            yield since, at, {role: one if isinstance(one, Frame) else one.frame() for role, one in kept.items()}
 
     def _forget(self, most: int) -> None:
         """Let the oldest go, so many of them at most: a gate that comes later sees as many, however they came."""

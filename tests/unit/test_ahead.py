@@ -269,10 +269,13 @@ def _probed(sample):
     return Sample(sample.at, {**sample.counters, PROBES_TOO: 0.0}, sample.histograms)
 
 
-def test_a_gate_that_comes_later_is_shown_the_polls_that_were_passed_over():
+@pytest.mark.parametrize("world", ["calm", "storm"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gate_that_comes_later_is_shown_the_polls_that_were_passed_over(kind, world):
     """It has the evidence that it would have had if each had been looked at."""
-    alone, at, first = _judge("rates", source := Source("late gate", "calm", 1.0))
-    ahead = _judge("rates", Source("late gate", "calm", 1.0))[0]
+    gates = [_gate("ttft_p90", ratio=3.0)]
+    alone, at, first = _judge(kind, source := Source("late gate", world, 1.2, kind == "sums"), gates)
+    ahead = _judge(kind, Source("late gate", world, 1.2, kind == "sums"), gates)[0]
     for judge in (alone, ahead):
         _begin(judge, 0, at, first)
     polls = _polls(source, at, 30)
@@ -281,8 +284,10 @@ def test_a_gate_that_comes_later_is_shown_the_polls_that_were_passed_over():
     for poll in polls:
         alone.observe(poll, poll[Role.CANARY].at)
     for judge in (alone, ahead):
-        judge.add(_gate("latency_p99", ratio=1.5))
-    _same(alone, ahead, "late gate")
+        for gate in KINDS[kind]:
+            assert not judge.add(gate)
+    _same(alone, ahead, kind)
+    assert len(alone.verdicts()) == 1 + len(KINDS[kind])
 
 
 def _control_polls():
