@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, cos, pi
 
 import numpy as np
@@ -23,6 +23,9 @@ Whole = NDArray[np.int64]
 ROLES = (Role.BASELINE, Role.CONTROL, Role.CANARY)
 """The order of the axis of roles."""
 LEVELS_OF_COLD = 16
+_SILENCE = np.empty((len(ROLES), 0))
+Who = tuple[bool, bool]
+"""Whether a role's build is changed, and whether its processes are young."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Part:
 
 @dataclass(slots=True)
 class Drawn:
-    """What was drawn for a batch of N rollouts."""
+    """What was drawn for a batch of N rollouts, or for one at N times."""
 
     counts: Whole
     """``[N, roles, rows, width]``, as the layout has it."""
@@ -58,9 +61,30 @@ class Drawn:
         """One that may be counted on by itself."""
         return Drawn(self.counts.copy(), self.sums.copy(), self.gauges.copy())
 
+    def rows(self, first: int, last: int) -> Drawn:
+        """Some of them; what is counted on there is counted on here."""
+        return Drawn(self.counts[first:last], self.sums[first:last], self.gauges[first:last])
+
+    def onward(self, before: Drawn) -> Drawn:
+        """Where each is what one rollout drew after the other: what it has counted by then, from ``before`` on."""
+        counts = before.counts + np.cumsum(self.counts, axis=0)
+        # One after the other, as floats are when they are added one by one.
+        sums = np.cumsum(np.concatenate([before.sums, self.sums]), axis=0)[1:]
+        return Drawn(counts, sums, self.gauges)
+
     def forget(self, place: int) -> None:
         """Let the role in this place have counted nothing."""
         self.counts[:, place], self.sums[:, place] = 0, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What every role is like, ``[roles, rows, width]``: the chance of each column, and what one there is worth."""
+
+    chances: Floats
+    worth: Floats
+    levels: Floats
+    """``[roles, gauges]``."""
 
 
 class Draws:
@@ -77,19 +101,23 @@ class Draws:
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
         self._besides = [np.random.default_rng([seed, 1]) for seed in seeds] if scene.besides else []
         """Chance of what no gate asks for: whether it is drawn or not changes nothing that one sees."""
+        self._aside = [np.random.default_rng([seed, 2]) for seed in seeds] if scene.besides else []
+        """The same for the noise of gauges."""
         self._asked_gauges = np.array([name not in scene.besides for name in scene.traffic.gauges], dtype=bool)
+        self._heard = int(self._asked_gauges.sum())
         self._now = [0.0] * self.size
         self._pods = np.zeros((self.size, len(ROLES)), dtype=np.int64)
         """How many run for each role: never fewer than before."""
         self._served = np.zeros((self.size, len(ROLES)))
         self._asked = np.zeros(len(ROLES))
-        self._tables: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
+        self._tables: dict[tuple[object, ...], _Table] = {}
+        self._slow_tables: dict[tuple[object, ...], Floats] = {}
         self._unrest = Unrest(scene.traffic, self.layout, self._rngs)
         self._coldest = max((one.amount for one in scene.injections if one.kind == "cold"), default=0.0)
 
     def fork(self) -> Draws:
         """Another future that begins as this one would go on."""
-        shared = [self.scene, self.layout, self._tables, self.scene.traffic]
+        shared = [self.scene, self.layout, self._tables, self._slow_tables, self.scene.traffic]
         return deepcopy(self, {id(one): one for one in shared})
 
     # -- what is asked -------------------------------------------------------------------------------------------
@@ -112,13 +140,13 @@ class Draws:
         place = ROLES.index(role)
         self._served[:, place], self._pods[:, place], self._asked[place] = 0.0, 0, 0.0
 
-    def nothing(self) -> Drawn:
-        """What a batch has counted that no time has passed for."""
-        layout, roles = self.layout, len(ROLES)
+    def nothing(self, number: int | None = None) -> Drawn:
+        """What a batch has counted that no time has passed for, or one rollout at so many times."""
+        layout, rows, roles = self.layout, self.size if number is None else number, len(ROLES)
         return Drawn(
-            np.zeros((self.size, roles, layout.rows, layout.width), dtype=np.int64),
-            np.zeros((self.size, roles, layout.rows)),
-            np.zeros((self.size, roles, len(self.scene.traffic.gauges))),
+            np.zeros((rows, roles, layout.rows, layout.width), dtype=np.int64),
+            np.zeros((rows, roles, layout.rows)),
+            np.zeros((rows, roles, len(self.scene.traffic.gauges))),
         )
 
     # -- chance --------------------------------------------------------------------------------------------------
@@ -127,55 +155,67 @@ class Draws:
         self, seconds: float | Floats, parts: Mapping[Role, Part], alive: NDArray[np.bool_] | None = None
     ) -> Drawn:
         """What :meth:`advance` reads, as it was drawn."""
-        roles, drawn = len(ROLES), self.nothing()
+        drawn = self.nothing()
         passed = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (self.size,)).tolist()
-        shares = np.zeros((self.size, roles))
+        shares = np.zeros((self.size, len(ROLES)))
         for role, part in parts.items():
             shares[:, ROLES.index(role)] = part.share
-        who = [(parts[role].changed, parts[role].young) if role in parts else (False, False) for role in ROLES]
-        each = shares.tolist()
+        who, each = _who(parts), shares.tolist()
         for k in range(self.size) if alive is None else np.flatnonzero(alive).tolist():
             if passed[k] > 0:
-                self._one(k, passed[k], each[k], who, drawn)
+                self._in_turn(k, passed[k : k + 1], each[k], who, drawn.rows(k, k + 1))
         return drawn
 
-    def _one(
-        self, k: int, seconds: float, share: Sequence[float], who: Sequence[tuple[bool, bool]], drawn: Drawn
+    def in_turn(self, seconds: Sequence[float], parts: Mapping[Role, Part]) -> Drawn:
+        """What a batch of one draws when so many seconds pass again and again: a row for each time."""
+        drawn = self.nothing(len(seconds))
+        share = [float(parts[role].share) if role in parts else 0.0 for role in ROLES]
+        self._in_turn(0, seconds, share, _who(parts), drawn)
+        return drawn
+
+    def _in_turn(
+        self, k: int, seconds: Sequence[float], share: Sequence[float], who: Sequence[Who], drawn: Drawn
     ) -> None:
-        rng, traffic = self._rngs[k], self.scene.traffic
+        """What gates ask for is drawn time by time, all the rest at once: each stream goes on in its own order."""
+        turns = [self._turn(k, passed, share, who, row) for passed, row in zip(seconds, drawn.counts, strict=True)]
+        numbers, tables, noise = zip(*turns, strict=True)
+        asked, traffic = self.layout.asked, self.scene.traffic
+        chances, worth, levels = (_shared([getattr(one, name) for one in tables]) for name in _Table.__slots__)
+        if asked < self.layout.rows:
+            others = np.stack(numbers)[:, :, asked:]
+            drawn.counts[:, :, asked:] = self._besides[k].multinomial(others, chances[..., asked:, :])
+        np.einsum("trqw,trqw->trq", drawn.counts, np.broadcast_to(worth, drawn.counts.shape), out=drawn.sums)
+        if traffic.gauges:
+            drawn.gauges[:] = levels * (1.0 + traffic.gauge_noise * self._all_noise(k, np.stack(noise)))
+
+    def _turn(
+        self, k: int, seconds: float, share: Sequence[float], who: Sequence[Who], counted: Whole
+    ) -> tuple[Whole, _Table, Floats]:
+        """Draw into ``counted`` what gates ask for; the requests of each row, their chances, and noise of gauges."""
+        rng, asked = self._rngs[k], self.layout.asked
         expected = self._rate(self._now[k]) * seconds
         self._now[k] += seconds
         keys = tuple(self._key(k, place, share[place], *who[place]) for place in range(len(ROLES)))
         requests = rng.poisson(self._spread(k, share, expected))
-        chances, worth = self._table(keys)
-        chances = self._unrest.troubled(k, seconds, chances, lambda factor: self._slower(keys, factor))
+        table = self._table(keys)
+        chances = self._unrest.troubled(k, seconds, table.chances, lambda factor: self._slower(keys, factor))
         whole = requests.sum(axis=1, keepdims=True)
         number = np.concatenate([requests, whole], axis=1)[:, self.layout.pod_of]
-        counted = self._parted(k, number, chances)
+        counted[:, :asked] = rng.multinomial(number[:, :asked], chances[:, :asked])
         self._unrest.clump(counted, rng)
-        drawn.counts[k] = counted
-        np.einsum("rqw,rqw->rq", counted, worth, out=drawn.sums[k])
         if self._coldest:
             self._served[k] += whole[:, 0]
-        if traffic.gauges:
-            levels = np.array([[*self._like(key).gauges.values()] for key in keys])
-            drawn.gauges[k] = levels * (1.0 + traffic.gauge_noise * self._noise(k))
+        noise = rng.standard_normal((len(ROLES), self._heard)) if self._heard else _SILENCE
+        return number, table if chances is table.chances else replace(table, chances=chances), noise
 
-    def _parted(self, k: int, number: Whole, chances: Floats) -> Whole:
-        """How ``number`` [roles, rows] requests fall into columns."""
-        asked = self.layout.asked
-        if asked == self.layout.rows:
-            return self._rngs[k].multinomial(number, chances)
-        first = self._rngs[k].multinomial(number[:, :asked], chances[:, :asked])
-        return np.concatenate([first, self._besides[k].multinomial(number[:, asked:], chances[:, asked:])], axis=1)
-
-    def _noise(self, k: int) -> Floats:
-        """``[roles, gauges]``, standard normal."""
-        asked = self._asked_gauges
-        noise = np.empty((len(ROLES), asked.size))
-        noise[:, asked] = self._rngs[k].standard_normal((len(ROLES), int(asked.sum())))
-        if not asked.all():
-            noise[:, ~asked] = self._besides[k].standard_normal((len(ROLES), int((~asked).sum())))
+    def _all_noise(self, k: int, asked: Floats) -> Floats:
+        """``[times, roles, gauges]``, standard normal; of those that gates ask for it is known."""
+        heard = self._asked_gauges
+        if heard.all():
+            return asked
+        noise = np.empty((*asked.shape[:2], heard.size))
+        noise[..., heard] = asked
+        noise[..., ~heard] = self._aside[k].standard_normal((*asked.shape[:2], heard.size - self._heard))
         return noise
 
     def _rate(self, at: float) -> float:
@@ -226,18 +266,18 @@ class Draws:
     def _slower(self, keys: tuple[tuple[object, ...], ...], factor: float) -> Floats:
         """The chances of everybody while everything takes ``factor`` times as long."""
         slow = (*keys, (factor,))
-        if slow not in self._tables:
+        if slow not in self._slow_tables:
             like = [slowed(self._like(key), factor) for key in keys]
-            self._tables[slow] = np.stack([self.layout.chances(one) for one in like]), np.empty(0)
-        return self._tables[slow][0]
+            self._slow_tables[slow] = np.stack([self.layout.chances(one) for one in like])
+        return self._slow_tables[slow]
 
-    def _table(self, keys: tuple[tuple[object, ...], ...]) -> tuple[Floats, Floats]:
-        """Chances and worth of every column, ``[roles, rows, width]`` each."""
+    def _table(self, keys: tuple[tuple[object, ...], ...]) -> _Table:
         if keys not in self._tables:
             like = [self._like(key) for key in keys]
-            self._tables[keys] = (
+            self._tables[keys] = _Table(
                 np.stack([self.layout.chances(one) for one in like]),
                 np.stack([self.layout.worth(one) for one in like]),
+                np.array([[*one.gauges.values()] for one in like]),
             )
         return self._tables[keys]
 
@@ -250,3 +290,12 @@ class Draws:
             role: self.layout.read(drawn.counts[:, place], drawn.sums[:, place], drawn.gauges[:, place])
             for role, place in places.items()
         }
+
+
+def _who(parts: Mapping[Role, Part]) -> list[Who]:
+    return [(parts[role].changed, parts[role].young) if role in parts else (False, False) for role in ROLES]
+
+
+def _shared(tables: Sequence[Floats]) -> Floats:
+    """The one that all are, or a row for each."""
+    return tables[0] if all(one is tables[0] for one in tables) else np.stack(tables)

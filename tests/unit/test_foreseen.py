@@ -1,6 +1,6 @@
 """What a simulated source foresees is what it then counts, and looking ahead changes nothing of that."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import RLock
 
 import pytest
@@ -13,6 +13,7 @@ from pytest_canary.prices import Price, Priced, Prices
 from pytest_canary.simulation.defaults import DEFAULT
 from pytest_canary.simulation.injection import parse
 from pytest_canary.simulation.scene import scene_of
+from pytest_canary.simulation.traffic import Daily, Dependence, Spells
 
 BOTH = (Role.BASELINE, Role.CANARY)
 GATES = [Gate(name, metric(name), Limits(ratio=1.2)) for name in ("error_rate", "latency_p99", "output_tokens")]
@@ -46,11 +47,11 @@ class Stage:
 class Twin:
     """A source, and the clock and the world that it counts in; two of them are alike."""
 
-    def __init__(self, *inject, everything=True):
+    def __init__(self, *inject, everything=True, traffic=DEFAULT):
         places = {Role.BASELINE: Revision("gateway:v1", "1"), Role.CANARY: Revision("gateway:v2", "2")}
         self.stage = Stage(State(places, {Role.BASELINE: 0.9, Role.CANARY: 0.1}))
         self.clock = VirtualClock()
-        scene = scene_of(DEFAULT, GATES, parse(inject), everything=everything)
+        scene = scene_of(traffic, GATES, parse(inject), everything=everything)
         self.source = PlayedMetrics(Play(scene, 3, "gateway:v2"), self.stage, self.clock)
         self.after(1.0)
 
@@ -65,10 +66,21 @@ class Twin:
         return (source or self.source).ahead(BOTH, [now + POLL * n for n in range(polls)])
 
 
-@pytest.fixture(params=[(), ("error_rate x3", "latency_p99 x1.5 from 10%"), ("cold 400",)], ids=["good", "bad", "cold"])
+OUTAGES = Spells(every=40, seconds=15, errors_x=10, latency_x=3)
+TROUBLED = Dependence(clumps=3.0, pods_sd=0.3, bursts=Spells(every=60, seconds=20, errors_x=5), outages=OUTAGES)
+WORLDS = {
+    "good": ((), DEFAULT),
+    "bad": (("error_rate x3", "latency_p99 x1.5 from 10%"), DEFAULT),
+    "cold": (("cold 400",), DEFAULT),
+    "troubled": ((), replace(DEFAULT, dependence=TROUBLED, daily=Daily(swing=0.5, peak=0.0, start=0.0))),
+}
+
+
+@pytest.fixture(params=WORLDS)
 def twins(request):
     """Two sources of the same chance."""
-    return Twin(*request.param), Twin(*request.param)
+    inject, traffic = WORLDS[request.param]
+    return Twin(*inject, traffic=traffic), Twin(*inject, traffic=traffic)
 
 
 def test_what_is_foreseen_is_what_is_counted(twins):

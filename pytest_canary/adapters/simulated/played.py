@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Protocol
 
-import numpy as np
-
 from pytest_canary.adapters.simulated.future import Future
 from pytest_canary.ports import Asked, Clock, Fact, Foreseen, Histogram, Revision, Role, Sample, Shared
 from pytest_canary.simulation.draws import ROLES, Drawn, Draws, Part
@@ -110,7 +108,9 @@ class PlayedMetrics:
                 parts = {role: self._part(role, self._stage.state.shares[role]) for role in places}
                 self._future = Future(self._draws, parts, self._counted, self._until)
                 self._known = self._now_known
-                found = self._future.at(times) or []
+                found = self._future.at(times)
+            if found is None:
+                return {}
             layout = self._draws.layout
             return {role: foreseen(layout, found, role, times) for role in asked}
 
@@ -214,10 +214,9 @@ def _told(
     return counters, histograms
 
 
-def foreseen(layout: Layout, drawn: Sequence[Drawn], role: Role, times: Sequence[float]) -> Foreseen:
+def foreseen(layout: Layout, drawn: Drawn, role: Role, times: Sequence[float]) -> Foreseen:
     """What ``role`` will have counted at each of ``times``, as :func:`told` has it."""
     place = ROLES.index(role)
-    stacks = (np.stack([getattr(one, name)[0, place] for one in drawn]) for name in ("counts", "sums", "gauges"))
-    counts = layout.read(*stacks)
+    counts = layout.read(drawn.counts[:, place], drawn.sums[:, place], drawn.gauges[:, place])
     counters = {name: column.tolist() for name, column in counts.counters.items()}
-    return Foreseen(times, told(layout, drawn[0], role, times[0]), counters, counts.table[:, len(counters) :])
+    return Foreseen(times, told(layout, drawn, role, times[0]), counters, counts.table[:, len(counters) :])
