@@ -25,7 +25,15 @@ class Pulse:
     def feel(self, samples: Mapping[Role, Sample], at: float) -> str:
         """What has died, in one line; empty while nothing has, or while it may only be slow."""
         baseline = samples.get(Role.BASELINE)
-        why, hopeless = self._stable(baseline) if baseline is not None else self._unheard()
+        if baseline is None:
+            return self._felt(*self._unheard(), at)
+        return self.of_stable(baseline.counters.get("requests", 0.0), baseline.counters.get("errors", 0.0), at)
+
+    def of_stable(self, requests: float, errors: float, at: float) -> str:
+        """The same where it is known what the stable build has counted so far."""
+        return self._felt(*self._stable(requests, errors), at)
+
+    def _felt(self, why: str, hopeless: bool, at: float) -> str:
         if not why:
             self._silent_since = None
             return ""
@@ -59,8 +67,8 @@ class Pulse:
             return f"nobody counts what {canary} does, and it is not ready: {now.why}"
         return ""
 
-    def _stable(self, sample: Sample) -> tuple[str, bool]:
-        requests, errors = self._counted(sample)
+    def _stable(self, requests: float, errors: float) -> tuple[str, bool]:
+        requests, errors = self._more(requests, errors)
         if errors < requests:
             return "", False
         if not requests and (lost := self._router())[0]:
@@ -72,10 +80,9 @@ class Pulse:
             return "", False
         return (f"the stable build {stable} has failed: {now.why}" if not now.ready else ""), now.hopeless
 
-    def _counted(self, sample: Sample) -> tuple[float, float]:
+    def _more(self, requests: float, errors: float) -> tuple[float, float]:
         """Requests and errors of the stable build since the poll before; none where its counters began anew."""
-        before, requests = self._last, sample.counters.get("requests", 0.0)
-        self._last = requests, errors = requests, sample.counters.get("errors", 0.0)
+        before, self._last = self._last, (requests, errors)
         if before is None or requests < before[0] or errors < before[1]:
             return 0.0, 0.0
         return requests - before[0], errors - before[1]

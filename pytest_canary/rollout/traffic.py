@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from math import isfinite
 from threading import RLock
 
@@ -183,14 +182,17 @@ class Traffic:
 
     def _passed(self, told: Mapping[Role, Foreseen], polls: int) -> int:
         """Let so many polls pass, or as many as come before something is to be seen that nobody counts."""
-        clock = self._world.clock
-        each = zip(*(one.brief() for one in told.values()), strict=True)
-        for index, brief in enumerate(islice(each, polls)):
-            now, samples = clock.now(), dict(zip(told, brief, strict=True))
+        clock, nobody = self._world.clock, [0.0] * polls
+        stable, canary = (
+            [told[role].counters.get(name, nobody) if role in told else nobody for name in ("requests", "errors")]
+            for role in (Role.BASELINE, Role.CANARY)
+        )
+        for index in range(polls):
+            now = clock.now()
             self._looked_at, self._blind = now, ""
-            if self._pulse.feel(samples, now) or self._hurt(now):
+            if self._pulse.of_stable(stable[0][index], stable[1][index], now) or self._hurt(now):
                 return index
-            self._remember_bad(samples)
+            self._remember_bad(canary[1][index])
             if self._book.records:
                 whole = {role: one.sample(index) for role, one in told.items()}
                 self._book.polled(now, self.stage.index if self.stage else -1, whole, Poll.LOOK)
@@ -249,7 +251,8 @@ class Traffic:
             self._looked_at = self._world.clock.now()
             self._last.update(samples)
             self._judge.observe(samples, now)
-            self._remember_bad(samples)
+            if Role.CANARY in samples:
+                self._remember_bad(samples[Role.CANARY].counters.get("errors", 0.0))
             self._book.polled(now, self.stage.index if self.stage else -1, samples, Poll.LOOK, self._blind)
             failed = self._judge.failures()
             self._died = self._pulse.feel(samples, now)
@@ -261,13 +264,12 @@ class Traffic:
         canary = self._build(Role.CANARY)
         return self._pulse.of_canary(canary, now, counted=not self._blind) if canary is not None else ""
 
-    def _remember_bad(self, samples: Mapping[Role, Sample]) -> None:
-        if self._first_bad is not None:
-            return
-        now, first = (one.get(Role.CANARY) for one in (samples, self._first))
-        before = first.counters.get("errors", 0) if first else 0
-        if now is not None and now.counters.get("errors", 0) > before:
-            self._first_bad = self._world.clock.wall()
+    def _remember_bad(self, errors: float) -> None:
+        """When the canary had counted an error for the first time."""
+        if self._first_bad is None:
+            first = self._first.get(Role.CANARY)
+            if errors > (first.counters.get("errors", 0.0) if first else 0.0):
+                self._first_bad = self._world.clock.wall()
 
     def counted(self, role: Role) -> Sample | None:
         """What ``role`` has counted since the present stage began; None when nobody knows."""
