@@ -100,27 +100,19 @@ class BurstGuard(Rows):
         self._k = np.where(inside, np.take_along_axis(self._k, at, axis=1), 0.0)
         self._polls = self._polls - old[self._of]
 
-    def _latest(self, rows: Index) -> tuple[Array, Array, Index]:
-        """Requests and events of the remembered polls, the newest last, and how many there are of each rollout."""
-        polls, last = np.minimum(self._polls[rows], _KEPT), self._polls[rows]
-        most = int(polls.max()) if rows.size else 0
-        if (last == last[:1]).all() and rows.size:
-            window = slice(int(last[0]) - most, int(last[0]))
-            return self._n[self._of[rows], window], self._k[self._of[rows], window], polls
-        at = last[:, None] - most + np.arange(most)
-        inside = at >= (last - polls)[:, None]
-        at = np.maximum(at, 0)
-        n, k = (np.where(inside, values[self._of[rows, None], at], 0.0) for values in (self._n, self._k))
-        return n, k, polls
-
     def clumped_at(self, rows: Index) -> Flags:
         """Whether events come in bursts, in these rollouts."""
         found = np.zeros(rows.size, dtype=bool)
-        n, k, polls = self._latest(rows)
+        of, last = self._of[rows], self._polls[rows]
+        polls = np.minimum(last, _KEPT)
+        if polls.max(initial=0) < _LEAST_WINDOWS:
+            return found
+        begin, end = int((last - polls).min()), int(last.max())
+        n, k = self._n[:, begin:end], self._k[:, begin:end]
         for scale in SCALES:
             windows = polls // scale
-            if windows.max(initial=0) >= _LEAST_WINDOWS:
-                found |= (windows >= _LEAST_WINDOWS) & (_deviation(n, k, windows, scale) > SURE)
+            if windows.max() >= _LEAST_WINDOWS:
+                found |= (windows >= _LEAST_WINDOWS) & (_deviation(n, k, of, last - begin, windows, scale) > SURE)
         return found
 
     @property
@@ -146,19 +138,28 @@ class BurstGuard(Rows):
         return int(min(self._polls.max(initial=0), _KEPT))
 
 
-def _deviation(requests: Array, events: Array, windows: Index, scale: int) -> Array:
-    """How far the dispersion of events is above chance, in standard deviations; the newest polls are last."""
-    most = int(windows.max())
-    shape = (requests.shape[0], most, scale)
-    first = requests.shape[1] - most * scale
-    n, k = (values[:, first:].reshape(shape).sum(axis=2) for values in (requests, events))
-    if windows.min() < most:
-        inside = np.arange(most) >= (most - windows)[:, None]
-        n, k = np.where(inside, n, 0.0), np.where(inside, k, 0.0)
-    rate = k.sum(axis=1, keepdims=True) / np.maximum(n.sum(axis=1, keepdims=True), _EXPECTED)
-    expected = np.maximum(n * rate * (1 - rate), _EXPECTED)
-    freedom = np.maximum(windows - 1, 1)
-    square = ((k - n * rate) ** 2 / expected).sum(axis=1) / freedom
+def _deviation(requests: Array, events: Array, of: Index, last: Index, windows: Index, scale: int) -> Array:
+    """How far the dispersion of events is above chance, in standard deviations.
+
+    Of each rollout it is asked about the row ``of`` of ``requests`` and ``events``, and the last ``windows`` of
+    ``scale`` polls each before ``last``.  Pearson's chi-square is ``sum(k^2 / n) - r * sum(k)`` over ``r (1 - r)``, so
+    running sums tell it of all successive polls whose windows begin at the same polls.
+    """
+    phases, sums = last % scale, np.zeros((3, last.size))
+    for phase in np.unique(phases):
+        number = (requests.shape[1] - phase) // scale
+        shape, cells = (len(requests), number, scale), slice(phase, phase + number * scale)
+        n, k = (values[:, cells].reshape(shape).sum(axis=2) for values in (requests, events))
+        here = phases == phase
+        end, whose = last[here] // scale, of[here]
+        for index, values in enumerate((n, k, k**2 / np.maximum(n, _EXPECTED))):
+            running = np.zeros((len(requests), number + 1))
+            np.cumsum(values, axis=1, out=running[:, 1:])
+            sums[index, here] = running[whose, end] - running[whose, end - windows[here]]
+    number, bad, squares = sums
+    rate, freedom = bad / np.maximum(number, _EXPECTED), np.maximum(windows - 1, 1)
+    variance, above = rate * (1 - rate), np.maximum(squares - rate * bad, 0.0)
+    square = np.divide(above, variance, out=np.zeros(last.size), where=variance > 0) / freedom
     spread = 2 / (9 * freedom)
     return np.asarray((np.cbrt(square) - (1 - spread)) / np.sqrt(spread))
 
