@@ -132,6 +132,8 @@ def convicted(run: Ended) -> set[str]:
 
 def stopped_by(case: Defect, runs: Sequence[Ended]) -> str:
     """Where the rollout ended, and by which gates, in words."""
+    if case.phase.startswith("hold"):
+        return f"the platform at {case.phase[5:-2]} %"
     if case.phase != "gate":
         return case.phase or "nothing"
     gates = sorted({gate for run in runs for gate in convicted(run)})
