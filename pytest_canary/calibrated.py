@@ -141,7 +141,7 @@ def laid_over(
     parts = [
         f"measured {_days(age)} ago on {calibration.of}" if now is not None else f"measured on {calibration.of}",
         "; ".join(ups) or "the levels of the file are enough",
-        f"a good build is rolled back {calibration.after}",
+        f"a good build is rolled back {calibration.after}" + (", a bad one later than without" if ups else ""),
     ]
     if changed:
         parts.append(f"not measured as it stands: {', '.join(changed)}; type `{again}`")
@@ -153,7 +153,8 @@ def _up(old: Gate, new: Gate) -> str:
     if new.levels.replicas > old.levels.replicas:
         said.append(f"replicas must show {new.levels.replicas:g}, not {old.levels.replicas:g}")
     if new.design_effect > old.design_effect:
-        said.append(f"evidence is divided by {new.design_effect:g}")
+        times = new.design_effect / old.design_effect
+        said.append(f"evidence is divided by {new.design_effect:g} (up to {times:.3g} times the requests)")
     return f"{new.name}: {' and '.join(said)}" if said else ""
 
 

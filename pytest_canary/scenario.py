@@ -49,6 +49,7 @@ class Scenario:
     def __str__(self) -> str:
         traffic = self.scene.traffic
         said = [f"seed {self.seed}", f"{traffic.rate:g} requests/s"]
+        said += [f"daily curve of {traffic.daily.swing:.0%}"] if traffic.daily else []
         said += [f"{traffic.pods} pods"] if traffic.pods > 1 else []
         told = traffic.dependence
         said += [name for name, there in (("bursts", told.bursts), ("shared outages", told.outages)) if there]

@@ -102,7 +102,7 @@ def power(place: Place, given: argparse.Namespace) -> int:
     lines = {cell: line_of(cell, of, setting.plan) for cell, of in ended.items()}
     judged = [one.judged(lines) for one in required]
     if not quiet:
-        _say_all(setting, list(lines.values()), judged, time.monotonic() - began)
+        _say_all(place, setting, list(lines.values()), judged, time.monotonic() - began)
     _leave(place, given, setting, list(lines.values()), judged)
     holds = all(one.holds for one in judged) and lines[Cell()].minutes_median is not None
     return Exit.PROMOTED if holds else Exit.ROLLED_BACK
@@ -199,7 +199,7 @@ def _said_before(place: Place, setting: Setting, unread: Sequence[str]) -> None:
     say("")
 
 
-def _say_all(setting: Setting, lines: Sequence[Line], judged: Sequence[Judged], seconds: float) -> None:
+def _say_all(place: Place, setting: Setting, lines: Sequence[Line], judged: Sequence[Judged], seconds: float) -> None:
     for text in table(lines):
         say(text)
     good = lines[0]
@@ -210,12 +210,31 @@ def _say_all(setting: Setting, lines: Sequence[Line], judged: Sequence[Judged], 
         say("")
     for one in judged:
         say(f"{'ok     ' if one.holds else 'FAILED '} {one.says}")
+    if _errors_come_together(setting) and _too_often(setting.plan, good, judged):
+        say("")
+        say(
+            "errors that come together roll back good builds; levels that keep that rare on your own traffic: "
+            f"{place.command('calibrate')}"
+        )
     whole = sum(line.rollouts for line in lines)
     say("")
     say(
         f"{whole:,} rollouts in {seconds:.0f} s, seeds from {setting.seed} on; one of them, with all that was said: "
         f"pytest {os.path.relpath(setting.plan.folder)} --canary-simulate={setting.seed}"
     )
+
+
+def _errors_come_together(setting: Setting) -> bool:
+    """Whether ``simulate:`` has what `calibrate` measures, and no calibration has raised any gate for it."""
+    told = setting.scene.traffic.dependence
+    return bool(told.bursts or told.clumps > 1) and not any(gate.calibrated for gate in setting.plan.gates)
+
+
+def _too_often(plan: Plan, good: Line, judged: Sequence[Judged]) -> bool:
+    """Whether good builds are stopped more often than was required; or, clear of chance, than the gates promise."""
+    promised = sum(gate.alpha for gate in plan.gates if gate.action is Action.ROLLBACK)
+    missed = any(one.requirement.what == "false_rollback" and not one.holds for one in judged)
+    return missed or good.low > promised
 
 
 def _why_never(good: Line) -> str:

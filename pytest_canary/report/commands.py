@@ -14,12 +14,7 @@ STATE = ".pytest_canary"
 def next_steps(outcome: Outcome) -> tuple[str, ...]:
     """What to type now, most urgent first; each is one command, with the reason in front of it."""
     if outcome.simulated:
-        ship = f"ship a build to it: {again(outcome, image=_next_tag(outcome.image))}"
-        if outcome.how_often and outcome.end is End.PROMOTED:
-            command, *words = outcome.how_often
-            asked = " ".join([by_hand(outcome, command), shlex.join(words)]).strip()
-            return (f"one seed let it pass; learn how often it is caught: {asked}", ship)
-        return (ship,)
+        return _after_simulation(outcome)
     if outcome.end is End.NOT_RESTORED:
         return (
             f"see who holds what: {by_hand(outcome, 'status')}",
@@ -44,6 +39,26 @@ def next_steps(outcome: Outcome) -> tuple[str, ...]:
         real = shlex.join(["pytest", _folder(outcome), f"--image={outcome.image}", "--canary-target=NAME"])
         return (f"its users were synthetic; ship it to real ones: {real}",)
     return ()
+
+
+def _after_simulation(outcome: Outcome) -> tuple[str, ...]:
+    """No build is there to be mended, no user to be told: what is left to do is about the gates."""
+    if outcome.end in (End.PROMOTED, End.UNCHANGED):
+        ship = f"ship a build to it: {again(outcome, image=_next_tag(outcome.image))}"
+        if outcome.how_often and outcome.end is End.PROMOTED:
+            command, *words = outcome.how_often
+            asked = " ".join([by_hand(outcome, command), shlex.join(words)]).strip()
+            return (f"one seed let it pass; learn how often it is caught: {asked}", ship)
+        return (ship,)
+    if outcome.interrupted:
+        return ()
+    if outcome.end is End.ROLLED_BACK and outcome.failed and not outcome.how_often:
+        return (f"a build like the stable one was rolled back; learn how often: {by_hand(outcome, 'power')}",)
+    caught = outcome.end is End.ROLLED_BACK and outcome.how_often
+    said = "such a build is stopped; see" if caught else "mend what is named above, then see"
+    words = ["pytest", _folder(outcome), "--canary-simulate", f"--canary-target={outcome.target}"]
+    good = shlex.join([*words, *_options(outcome, "--canary-state", "--canary-set")])
+    return (f"{said} that a good one passes: {good}",)
 
 
 def by_hand(outcome: Outcome, command: str) -> str:

@@ -81,7 +81,20 @@ def test_an_alert_gate_reports_and_never_rolls_back(project):
 
     assert run.exit == 0
     assert run.rows["client_error_rate[5%]"] == "skipped"
-    assert "client_error_rate" in run.messages["client_error_rate[5%]"]
+    assert "alert: client_error_rate[5%]" in run.messages["client_error_rate[5%]"]
+
+
+def test_an_alert_gate_that_has_not_decided_says_so_and_raises_no_alarm(project):
+    """Some sign of harm is not enough to convict: the row must not read like that of a gate that has failed."""
+    run = project.write(
+        replace={"latency_p99: {ratio: 1.2}": "client_error_rate: {ratio: 1.5, action: alert}"},
+        metrics="client_error_rate: {v1: 0.02, v2: 0.055}",
+    ).run()
+
+    assert run.exit == 0, run.out
+    doubted, convicted = (run.messages[f"client_error_rate[{stage}]"] for stage in ("25%", "50%"))
+    assert doubted.startswith("undecided (only alerts): client_error_rate[25%]: canary "), doubted
+    assert convicted.startswith("alert: client_error_rate[50%]: canary "), convicted
 
 
 def test_leaving_with_status_0_is_not_a_pass(project):

@@ -39,10 +39,11 @@ def test_a_run_shows_what_was_measured_on_the_console_and_in_the_report(measured
 
     assert run.exit == 0, run.out
     line = (
-        "measured 2 days ago on 4.0 h of 20 replicas; error_rate: evidence is divided by 40; latency_p99: evidence is"
+        "measured 2 days ago on 4.0 h of 20 replicas; error_rate: evidence is divided by 40 (up to 40 times the "
+        "requests); latency_p99: evidence is"
     )
     assert f"canary calibration: {line}" in run.out
-    assert "a good build is rolled back 0.5 % (0.1-1.8)" in run.out
+    assert "a good build is rolled back 0.5 % (0.1-1.8), a bad one later than without" in run.out
     assert json.loads((project.pytester.path / "out.json").read_text())["calibration"].startswith(line)
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 import pytest_canary.session.conductor  # noqa: F401 - runs in this process must not meet a second copy of it
+from pytest_canary import calibrated
+from pytest_canary.calibrated import Calibrated, Calibration, Share, digest_of
 from pytest_canary.command import main
-from pytest_canary.plan import make_plan
+from pytest_canary.plan import make_plan, stages_digest
 from pytest_canary.power.batch import play
 from pytest_canary.power.cells import Cell, Setting
 from pytest_canary.power.ended import How
@@ -43,6 +45,7 @@ targets:
 simulate: {rate: 60}
 """
 SEEDS = (3, 4, 5)
+FEW = ("--rollouts", "40", "--each", "1", "--gate", "error_rate", "--sizes", "20", "--workers", "1")
 
 
 @pytest.fixture
@@ -127,6 +130,43 @@ def test_what_is_required_and_does_not_hold_is_the_exit_status(gateway, capsys):
     given = ["power", str(home), "--rollouts", "10", "--each", "10", "--sizes", "20", "--workers", "1"]
     assert main([*given, "--gate", "error_rate", "--require", "exposed(error_rate x20)<=1"]) == 1
     assert "FAILED  exposed(error_rate x20)<=1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("like", "words", "named"),
+    [
+        ("clumps: 12", [], True),
+        ("bursts: {every: 5m, for: 20s, errors: 2}", ["--require", "false_rollback<0%"], True),
+        ("pods: 1", ["--require", "false_rollback<0%"], False),
+    ],
+    ids=["more than promised", "more than required", "nothing comes together"],
+)
+def test_where_errors_that_come_together_stop_good_builds_it_names_what_measures_them(
+    gateway, capsys, like, words, named
+):
+    """Whoever has described the trouble need not know which command keeps it from rolling back."""
+    home = gateway({"rate: 60": f"rate: 60, {like}"})
+    main(["power", str(home), *FEW, *words])
+    out = capsys.readouterr().out
+
+    found = [line for line in out.splitlines() if "pytest-canary calibrate" in line]
+    assert len(found) == named, out
+    assert all(line.endswith("rollout.yaml --target made-up") for line in found)
+
+
+def test_gates_that_are_calibrated_already_are_not_sent_there_again(gateway, capsys):
+    """It has been done, and has not been enough."""
+    home = gateway({"rate: 60": "rate: 60, clumps: 12"})
+    spec = load(home / "rollout.yaml", simulated=True)
+    plan, share = make_plan(spec, rollout="rollout.yaml", image=None), Share(0, 20, 0.0, 0.1)
+    gates = tuple(Calibrated(gate.name, digest_of(gate), 1.0, 15.0, share, share) for gate in plan.gates)
+    told = Calibration(time.time(), "4 h", stages_digest(spec, plan.stages), share, share, gates)
+    calibrated.write(home / "calibration.json", "made-up", told)
+    main(["power", str(home), *FEW])
+    out = capsys.readouterr().out
+
+    assert "calibration: measured on 4 h; the levels of the file are enough" in out
+    assert "pytest-canary calibrate" not in out
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,17 @@ def test_it_says_where_and_by_what_the_rollout_stopped_and_who_met_it(simulate, 
     assert 0 < told["exposed"] < 500
     assert "of virtual time" in run.out
     assert f"{told['exposed']} requests of users" in run.out
+    assert "such a build is stopped; see that a good one passes: pytest rollouts/gateway --canary-simulate" in run.out
+    assert "ship a build" not in run.out
+
+
+def test_it_names_all_that_the_traffic_is_like(simulate, report):
+    """The daily curve too: the rate is that of the whole day, and another one when the rollout begins."""
+    like = "simulate: {rate: 80, daily: {swing: 30%}, pods: 4, clumps: 2}\n"
+    simulate(replace={"service: gateway\n": f"service: gateway\n{like}"})
+
+    said = report()["simulated"]
+    assert said.startswith("seed 1, 80 requests/s, daily curve of 30%, 4 pods, errors in clumps of 2, "), said
 
 
 MARKED = """

@@ -67,7 +67,8 @@ def test_a_run_uses_what_was_measured_and_says_so_in_one_line(folder):
     assert levels(made) == {"error_rate": (1, 300), "latency_p99": (2, 15)}
     assert made.lines()[-1] == (
         "canary calibration: measured 2 days ago on 4.0 h of 20 replicas; error_rate: replicas must show 300, not 15; "
-        "latency_p99: evidence is divided by 2; a good build is rolled back 0.5 % (0.1-1.8)"
+        "latency_p99: evidence is divided by 2 (up to 2 times the requests); a good build is rolled back 0.5 % "
+        "(0.1-1.8), a bad one later than without"
     )
     assert all(gate.calibrated for gate in made.gates)
 
@@ -134,6 +135,18 @@ def test_it_never_lowers_what_the_file_asks_for(folder):
     assert used.gates[0].design_effect == 4.0
     assert used.gates[0].levels.replicas == 15.0
     assert "the levels of the file are enough" in used.says
+    assert "later" not in used.says, "what raises nothing costs nothing"
+
+
+def test_what_it_costs_is_told_against_what_the_file_asks_for(folder):
+    """A design effect of 2 that becomes 4 takes twice the requests, not four times."""
+    found = calibrated.read(folder / "calibration.json", "here")
+    (gate, _) = plan(folder, NOW + 99 * DAY).gates
+    own = replace(gate, design_effect=2.0)
+    measured = replace(found, gates=(replace(found.gates[0], plan=digest_of(own), phi=4.0),))
+    used = calibrated.laid_over([own], measured, stages=found.stages, now=NOW, max_age=99 * DAY, again="")
+
+    assert "evidence is divided by 4 (up to 2 times the requests)" in used.says
 
 
 def test_levels_that_are_not_enough_leave_the_check_of_replicas_on(folder):

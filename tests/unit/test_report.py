@@ -325,6 +325,46 @@ def test_a_run_that_somebody_ended_asks_nobody_to_mend_the_build(end):
     assert "--image=inference-gateway:v2-errors" in text
 
 
+SIMULATED = replace(UNDONE, simulated="seed 1, 100 requests/s", recording="", image="inference-gateway:simulated")
+POWER = ("power", "--gate", "error_rate", "--sizes", "3")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (
+            replace(SIMULATED, how_often=POWER),
+            "such a build is stopped; see that a good one passes: pytest rollouts/inference_gateway --canary-simulate "
+            "--canary-target=local --canary-set stages=10,100",
+        ),
+        (
+            SIMULATED,
+            "a build like the stable one was rolled back; learn how often: pytest-canary power "
+            "rollouts/inference_gateway/rollout.yaml --target local --set stages=10,100",
+        ),
+        (
+            replace(SIMULATED, verdicts=(), why="a test failed"),
+            "mend what is named above, then see that a good one passes: pytest rollouts/inference_gateway "
+            "--canary-simulate --canary-target=local --canary-set stages=10,100",
+        ),
+        (
+            replace(SIMULATED, end=End.NOT_STARTED, how_often=POWER),
+            "mend what is named above, then see that a good one passes: pytest rollouts/inference_gateway "
+            "--canary-simulate --canary-target=local --canary-set stages=10,100",
+        ),
+    ],
+    ids=["stopped", "good", "a test", "not started"],
+)
+def test_after_a_simulation_that_did_not_pass_no_build_is_to_be_mended_or_shipped(outcome, says):
+    """There was none: what comes next is about the gates."""
+    assert line(report.text(outcome), "next") == says
+
+
+def test_a_simulation_that_somebody_ended_asks_for_nothing():
+    """It took a second, and told nothing."""
+    assert "next" not in report.text(replace(SIMULATED, why="SIGINT", verdicts=(), interrupted=True))
+
+
 def test_not_started_says_that_no_user_met_it():
     """There is nothing to apologise for."""
     early = replace(
