@@ -294,24 +294,19 @@ class Restarting(_Windowed):
             self._close_all(rows, np.flatnonzero(closed[rows]), before, caps[rows])
 
     def _close_all(self, rows: slice, closed: Index, before: Array, caps: Array) -> None:
-        """Close windows before these of a rollout's successive polls; ``before`` is what was open before each."""
-        posterior, banked = self._posterior[:, rows.start], self._banked[:, rows.start]
-        posteriors, banks = [posterior], [banked]
-        if np.isinf(caps[closed]).all():  # without a limit it is all the same how much was won in which window
-            won = logsumexp(posterior[:, None] + before[closed])
-            posteriors += list((posterior[:, None] + before[closed] - won[..., None]).swapaxes(0, 1))
-            banks += list((banked[:, None] + won).T)
-        else:
-            for window, cap in zip(np.diff(before[closed], axis=0, prepend=0.0), caps[closed], strict=True):
-                gained = logsumexp(posterior + window)
-                posterior, banked = posterior + (window - gained[:, None]), banked + np.minimum(gained, cap)
-                posteriors.append(posterior)
-                banks.append(banked)
-        lasts = np.diff(closed, prepend=0, append=len(before))
-        self._posterior[:, rows] = np.repeat(np.stack(posteriors, axis=1), lasts, axis=1)
-        self._banked[:, rows] = np.repeat(np.stack(banks, axis=1), lasts, axis=1)
+        """Close windows before these of a rollout's successive polls; ``before`` is what was open before each.
+
+        A posterior adds up to 1 whenever a window opens, so what all windows up to one have won tells what it has.
+        """
         past = np.concatenate([np.zeros((1, before.shape[1])), before[closed]])
-        self._window[rows] -= np.repeat(past, lasts, axis=0)
+        posterior = self._posterior[:, rows.start, None] + past
+        won = logsumexp(posterior)
+        won[:, 0] = 0.0
+        banked = np.cumsum(np.minimum(np.diff(won, axis=1, prepend=0.0), np.append(0.0, caps[closed])), axis=1)
+        opened = np.repeat(np.arange(len(past)), np.diff(closed, prepend=0, append=len(before)))
+        self._posterior[:, rows] = (posterior - won[..., None])[:, opened]
+        self._banked[:, rows] += banked[:, opened]
+        self._window[rows] -= past[opened]
 
     def reaches(self, log_threshold: float) -> NDArray[np.bool_]:
         """Where the log evidence is at least so much; looks closely only at rollouts where it may be."""
