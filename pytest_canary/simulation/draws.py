@@ -200,7 +200,8 @@ class Draws:
         table = self._table(keys)
         chances = self._unrest.troubled(k, seconds, table.chances, lambda factor: self._slower(keys, factor))
         whole = requests.sum(axis=1, keepdims=True)
-        number = np.concatenate([requests, whole], axis=1)[:, self.layout.pod_of]
+        each = requests if self.layout.pods == 1 else np.concatenate([requests, whole], axis=1)
+        number = each[:, self.layout.pod_of]
         counted[:, :asked] = rng.multinomial(number[:, :asked], chances[:, :asked])
         self._unrest.clump(counted, rng)
         if self._coldest:

@@ -312,13 +312,17 @@ class Restarting(_Windowed):
         """Where the log evidence is at least so much; looks closely only at rollouts where it may be."""
         if self._known is not None:
             return np.asarray(self._known >= log_threshold)
-        may = self._ceiling >= log_threshold - _SURELY
-        if not may.any():
-            return may
-        rows = np.flatnonzero(may)
-        self._ceiling[rows] = self._log_e(rows)
-        may[rows] = self._ceiling[rows] >= log_threshold
-        return may
+        for known in (self._at_most, self._log_e):
+            rows = np.flatnonzero(self._ceiling >= log_threshold - _SURELY)
+            if not rows.size:
+                break
+            self._ceiling[rows] = known(rows)
+        return np.asarray(self._ceiling >= log_threshold)
+
+    def _at_most(self, rows: Index) -> Array:
+        """What the log evidence cannot exceed: each copy's window wins at most what its best ratio does."""
+        best = self._banked[:, rows].max(axis=0) + np.minimum(self._window[rows].max(axis=1), self.log_cap[rows])
+        return np.asarray(np.maximum(best, 0.0) + _SURELY)
 
 
 class RatioPosterior(Rows):
