@@ -17,7 +17,9 @@ LOG_RATIOS: Array = np.log(RATIOS)
 def logsumexp(values: Array, axis: int = -1) -> Array:
     """log(sum(exp(values))) along ``axis``, without overflow."""
     top = values.max(axis=axis, keepdims=True)
-    return np.asarray(np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis=axis))
+    shifted = values - top
+    np.exp(shifted, out=shifted)
+    return np.asarray(np.log(shifted.sum(axis=axis)) + top.squeeze(axis=axis))
 
 
 def weights(mask: NDArray[np.bool_], log_weights: Array) -> Array:

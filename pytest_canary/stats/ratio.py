@@ -59,7 +59,11 @@ def _likelihood(counts: Counts, logs: Array, excess: Array) -> Array:
             np.where(both, nc, 0.0),
             np.where(both, nb, 1.0),
         )
-    return np.asarray(ec * logs - (ec + eb) * np.log1p(nc / (nc + nb) * excess))
+    found = nc / (nc + nb) * excess
+    np.log1p(found, out=found)  # in place: these are the largest arrays there are
+    found *= -(ec + eb)
+    found += ec * logs
+    return np.asarray(found)
 
 
 def start_weights(stages: int, first: float = FIRST) -> Array:
