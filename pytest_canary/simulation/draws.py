@@ -178,15 +178,16 @@ class Draws:
     ) -> None:
         """What gates ask for is drawn time by time, all the rest at once: each stream goes on in its own order."""
         turns = [self._turn(k, passed, share, who, row) for passed, row in zip(seconds, drawn.counts, strict=True)]
-        numbers, tables, noise = zip(*turns, strict=True)
-        asked, traffic = self.layout.asked, self.scene.traffic
-        chances, worth, levels = (_shared([getattr(one, name) for one in tables]) for name in _Table.__slots__)
+        asked, traffic, tables = self.layout.asked, self.scene.traffic, [table for _, table, _ in turns]
         if asked < self.layout.rows:
-            others = np.stack(numbers)[:, :, asked:]
+            others = np.stack([number[:, asked:] for number, _, _ in turns])
+            chances = _shared([table.chances for table in tables])
             drawn.counts[:, :, asked:] = self._besides[k].multinomial(others, chances[..., asked:, :])
-        np.einsum("trqw,trqw->trq", drawn.counts, np.broadcast_to(worth, drawn.counts.shape), out=drawn.sums)
+        worth = _shared([table.worth for table in tables])
+        np.einsum("trqw,rqw->trq" if worth.ndim == 3 else "trqw,trqw->trq", drawn.counts, worth, out=drawn.sums)
         if traffic.gauges:
-            drawn.gauges[:] = levels * (1.0 + traffic.gauge_noise * self._all_noise(k, np.stack(noise)))
+            levels, noise = _shared([table.levels for table in tables]), np.stack([one for _, _, one in turns])
+            drawn.gauges[:] = levels * (1.0 + traffic.gauge_noise * self._all_noise(k, noise))
 
     def _turn(
         self, k: int, seconds: float, share: Sequence[float], who: Sequence[Who], counted: Whole

@@ -103,12 +103,13 @@ class BurstGuard(Rows):
     def clumped_at(self, rows: Index) -> Flags:
         """Whether events come in bursts, in these rollouts."""
         found = np.zeros(rows.size, dtype=bool)
-        of, last = self._of[rows], self._polls[rows]
+        whose, of = np.unique(self._of[rows], return_inverse=True)
+        last = self._polls[rows]
         polls = np.minimum(last, _KEPT)
         if polls.max(initial=0) < _LEAST_WINDOWS:
             return found
         begin, end = int((last - polls).min()), int(last.max())
-        n, k = self._n[:, begin:end], self._k[:, begin:end]
+        n, k = self._n[whose, begin:end], self._k[whose, begin:end]
         for scale in SCALES:
             windows = polls // scale
             if windows.max() >= _LEAST_WINDOWS:
@@ -151,11 +152,16 @@ def _deviation(requests: Array, events: Array, of: Index, last: Index, windows: 
         shape, cells = (len(requests), number, scale), slice(phase, phase + number * scale)
         n, k = (values[:, cells].reshape(shape).sum(axis=2) for values in (requests, events))
         here = phases == phase
-        end, whose = last[here] // scale, of[here]
+        whose, end = of[here], last[here] // scale
+        begin = end - windows[here]
+        alike = (end == end[0]).all() and (begin == begin[0]).all()
         for index, values in enumerate((n, k, k**2 / np.maximum(n, _EXPECTED))):
+            if alike:  # rollouts beside each other
+                sums[index, here] = values[:, begin[0] : end[0]].sum(axis=1)[whose]
+                continue
             running = np.zeros((len(requests), number + 1))
             np.cumsum(values, axis=1, out=running[:, 1:])
-            sums[index, here] = running[whose, end] - running[whose, end - windows[here]]
+            sums[index, here] = running[whose, end] - running[whose, begin]
     number, bad, squares = sums
     rate, freedom = bad / np.maximum(number, _EXPECTED), np.maximum(windows - 1, 1)
     variance, above = rate * (1 - rate), np.maximum(squares - rate * bad, 0.0)
