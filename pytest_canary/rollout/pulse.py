@@ -47,12 +47,12 @@ class Pulse:
         Where nobody counts what it does, it has to answer for itself: metrics that are out are no verdict about a
         build, one that takes no requests is.
         """
+        if counted:
+            self._mute_since = None
         try:
-            said = self._world.platform.hurt(canary)
-            if said or counted:
-                self._mute_since = None
-                return f"{canary} is hurt: {said}" if said else ""
-            return self._mute(canary, at)
+            if said := self._world.platform.hurt(canary):
+                return f"{canary} is hurt: {said}"
+            return "" if counted else self._mute(canary, at)
         except AdapterError:
             return ""
 

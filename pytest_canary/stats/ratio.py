@@ -313,15 +313,21 @@ class Restarting(_Windowed):
         self._window[rows] -= past[opened]
 
     def reaches(self, log_threshold: float) -> NDArray[np.bool_]:
-        """Where the log evidence is at least so much; looks closely only at rollouts where it may be."""
+        """Where the log evidence is at least so much; looks closely only at rollouts where it may be.
+
+        While the open window is limited, what was found is not remembered: the limit may be lifted.
+        """
         if self._known is not None:
             return np.asarray(self._known >= log_threshold)
+        may = np.asarray(self._ceiling >= log_threshold - _SURELY)
         for known in (self._at_most, self._log_e):
-            rows = np.flatnonzero(self._ceiling >= log_threshold - _SURELY)
+            rows = np.flatnonzero(may)
             if not rows.size:
                 break
-            self._ceiling[rows] = known(rows)
-        return np.asarray(self._ceiling >= log_threshold)
+            found, free = known(rows), np.isinf(self.log_cap[rows])
+            self._ceiling[rows[free]] = found[free]
+            may[rows] = found >= log_threshold
+        return may
 
     def _at_most(self, rows: Index) -> Array:
         """What the log evidence cannot exceed: each copy's window wins at most what its best ratio does."""

@@ -101,12 +101,18 @@ class SplitEvidence(Rows):
 
         Exact where one share was wanted all the time.
         """
+        seen, total, wanted = self._rest
+        most = _divergence(seen, total, wanted)
+        return np.asarray((total > 0) & (most >= log_threshold - 1e-6))
+
+    @property
+    def _rest(self) -> tuple[Array, Array, Array]:
+        """All polls but the loudest: requests of the canary, requests of all, and the share that was wanted of them."""
         _, share, n, m = self._loudest
         total = self._seen.sum(axis=0) - n - m
-        some = total > 0.5  # of floats a little is left when all is taken away
-        wanted = (self._wanted - share * (n + m)) / np.where(some, total, 1.0)
-        most = _divergence(self._seen[0] - n, np.where(some, total, 0.0), wanted)
-        return np.asarray(some & (most >= log_threshold - 1e-6))
+        total = np.where(total > 0.5, total, 0.0)  # of floats a little is left when all is taken away
+        wanted = (self._wanted - share * (n + m)) / np.where(total > 0, total, 1.0)
+        return self._seen[0] - n, total, wanted
 
     @property
     def seen(self) -> Array:
@@ -120,12 +126,21 @@ class SplitEvidence(Rows):
 
     @property
     def wrong_enough(self) -> Flags:
-        """Whether the split is off by so much that it matters; with a million requests anything is significant."""
-        total = self._seen.sum(axis=0)
-        wanted = np.clip(self._wanted / np.maximum(total, 1e-12), 1e-9, 1 - 1e-9)
-        seen = np.clip(self.seen, 1e-9, 1 - 1e-9)
-        odds = (seen / (1 - seen)) / (wanted / (1 - wanted))
-        return np.asarray((total > 0) & (np.maximum(odds, 1 / odds) >= MATTERS))
+        """Whether the split is off by so much that it matters; with a million requests anything is significant.
+
+        By all polls but the loudest too: what is off by little is not made to matter by it.
+        """
+        seen, total, wanted = self._rest
+        by_all = _off(self.seen, self._wanted / np.maximum(self.requests, 1e-12))
+        by_rest = _off(seen / np.where(total > 0, total, 1.0), wanted)
+        return np.asarray((total > 0) & (by_all >= MATTERS) & (by_rest >= MATTERS))
+
+
+def _off(seen: Array, wanted: Array) -> Array:
+    """How many times the odds of a request to reach the canary are too high or too low."""
+    seen, wanted = (np.clip(part, 1e-9, 1 - 1e-9) for part in (seen, wanted))
+    odds = (seen / (1 - seen)) / (wanted / (1 - wanted))
+    return np.asarray(np.maximum(odds, 1 / odds))
 
 
 def _divergence(seen: Array, total: Array, wanted: Array) -> Array:

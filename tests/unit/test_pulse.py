@@ -130,6 +130,23 @@ def test_a_canary_that_takes_no_requests_while_nobody_counts_is_cut_after_a_whil
     assert pulse.of_canary(canary, 10.0, counted=False) == ""  # it begins anew
 
 
+def test_a_canary_is_counted_though_the_platform_cannot_be_asked_just_then(world_with, monkeypatch):
+    """When metrics are out again later, it has its while again."""
+    world = world_with({"not_ready": ["v2"]})
+    canary = world.platform.resolve("gateway:v2", Change())
+    world.platform.deploy(canary)
+    pulse = Pulse(world)
+
+    def silent(*_):
+        raise Silent("nobody answers")
+
+    assert pulse.of_canary(canary, 0.0, counted=False) == ""
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(world.platform, "hurt", silent)
+        assert pulse.of_canary(canary, 2.0, counted=True) == ""
+    assert pulse.of_canary(canary, 600.0, counted=False) == ""
+
+
 def test_metrics_that_are_out_say_nothing_of_a_canary_that_is_ready(world_with):
     """They are waited for until the deadline."""
     world = world_with()

@@ -54,6 +54,7 @@ def test_what_is_sure_but_small_does_not_matter():
     assert evidence.log_e[0] > np.log(1000)
     assert not evidence.wrong_enough[0]
     evidence.update(0.1, 200_000, 800_000)
+    evidence.update(0.1, 200_000, 800_000)
     assert evidence.wrong_enough[0]
 
 

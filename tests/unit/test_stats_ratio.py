@@ -161,3 +161,15 @@ def test_the_interval_holds_at_every_look_together():
         lost |= (low > true) | (high < true)
     assert lost.mean() <= 0.05
     assert np.median(high / low) < 6
+
+
+def test_what_a_limit_has_held_back_counts_when_it_is_lifted():
+    """A look in between does not make the window worth less than it is then."""
+    evidence = Restarting(1)
+    evidence.start_stage()
+    evidence.log_cap = np.array([np.log(8)])
+    evidence.update(Counts(100, 30, 900, 20))
+    assert not evidence.reaches(np.log(100))[0]
+    evidence.log_cap = np.array([np.inf])
+    assert evidence.reaches(np.log(100))[0]
+    assert evidence.log_e[0] > np.log(100)
