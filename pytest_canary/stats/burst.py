@@ -165,7 +165,8 @@ def _deviation(requests: Array, events: Array, of: Index, last: Index, windows: 
     number, bad, squares = sums
     rate, freedom = bad / np.maximum(number, _EXPECTED), np.maximum(windows - 1, 1)
     variance, above = rate * (1 - rate), np.maximum(squares - rate * bad, 0.0)
-    square = np.divide(above, variance, out=np.zeros(last.size), where=variance > 0) / freedom
+    unheard_of = np.where(rate > 1, np.inf, 0.0)  # more events than requests
+    square = np.divide(above, variance, out=unheard_of, where=variance > 0) / freedom
     spread = 2 / (9 * freedom)
     return np.asarray((np.cbrt(square) - (1 - spread)) / np.sqrt(spread))
 
