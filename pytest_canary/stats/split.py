@@ -92,9 +92,8 @@ class SplitEvidence(Rows):
 
     @property
     def log_e_but_one(self) -> Array:
-        """Log evidence of all polls but the loudest."""
-        self._catch_up()
-        return logsumexp(_OTHER + self._factor - _factor(*self._loudest[1:]))
+        """Log evidence of all polls, or of all but the loudest where that is less: an e-value whichever that was."""
+        return np.minimum(self.log_e, logsumexp(_OTHER + self._factor - _factor(*self._loudest[1:])))
 
     def may_reach(self, log_threshold: float) -> Flags:
         """Where :attr:`log_e_but_one` can be so much: it is at most the divergence of what was seen from the share set.

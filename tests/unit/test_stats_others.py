@@ -69,6 +69,10 @@ def test_one_loud_poll_is_not_what_the_others_say():
             others.update(*poll)
         assert evidence.log_e[0] > 10
         assert evidence.log_e_but_one[0] == pytest.approx(others.log_e[0])
+    split = SplitEvidence()
+    for poll in [(0.2, 40, 80), (0.2, 40, 80), (0.2, 2, 98)]:  # the loudest speaks for the other side
+        split.update(*poll)
+    assert split.log_e_but_one[0] == split.log_e[0]
     wrong = SplitEvidence()
     for _ in range(3):
         wrong.update(*loud)
