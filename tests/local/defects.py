@@ -37,7 +37,7 @@ class Defect:
     build: str
     what: str
     phase: str
-    """The step that stops it; empty when nothing does."""
+    """The step that stops it, or "gate", or "death" wherever that comes; empty when nothing does."""
     gates: tuple[str, ...] = ()
     """Any of these convicts, where it is a gate."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -61,13 +61,7 @@ class Defect:
     @property
     def end(self) -> str:
         """How the report names the end."""
-        return (
-            "promoted"
-            if not self.phase
-            else "rolled back"
-            if self.phase.startswith(("gate", "hold"))
-            else "not started"
-        )
+        return "promoted" if not self.phase else "rolled back" if self.phase in ("gate", "death") else "not started"
 
 
 LATENCY = ("latency_p99", "ttft_p99")
@@ -80,7 +74,7 @@ DEFECTS = (
     Defect("v2-checkpoint", "another checkpoint under the same name and version", "baseline"),
     Defect("v2-cold", "the first 200 answers are slow", "", settings={**GOOD, **WARM}, note="warmed"),
     Defect("v2-cold", "the first 200 answers are slow", "gate", LATENCY, {"warmup.for": "0s"}, "not warmed"),
-    Defect("v2-crash", "dies after 300 requests", "hold[10%]"),
+    Defect("v2-crash", "dies after 300 requests", "death"),
     Defect("v2-hangs", "never ready", "deploy", settings={"ready_timeout": "4s"}),
     Defect("v2-lies", "healthy, and every answer is a 500", "smoke"),
     Defect("v2-truncates", "two streams in five end in the middle of a 200", "gate", ("error_rate",)),
@@ -118,7 +112,9 @@ def wrong(case: Defect, run: Ended) -> str:
         return f"exit {run.exit}, {run.report.get('end')}: {run.report.get('why')}"
     if "Traceback" in run.out:
         return "a traceback"
-    if case.phase not in ("", "gate") and run.rows.get(case.phase) != "failure":
+    if case.phase == "death" and "is hurt: ended with" not in run.report["why"]:
+        return f"not for its death: {run.report['why']}"
+    if case.phase not in ("", "gate", "death") and run.rows.get(case.phase) != "failure":
         return f"{case.phase} is {run.rows.get(case.phase)}: {run.report.get('why')}"
     if case.phase == "gate" and not convicted(run) & set(case.gates):
         return f"convicted by {convicted(run) or 'nobody'}: {run.report.get('why')}"
@@ -132,8 +128,9 @@ def convicted(run: Ended) -> set[str]:
 
 def stopped_by(case: Defect, runs: Sequence[Ended]) -> str:
     """Where the rollout ended, and by which gates, in words."""
-    if case.phase.startswith("hold"):
-        return f"the platform at {case.phase[5:-2]} %"
+    if case.phase == "death":
+        stages = sorted({run.report["cut"]["stage"] for run in runs})
+        return f"the platform at {', '.join(stages).replace('%', ' %')}"
     if case.phase != "gate":
         return case.phase or "nothing"
     gates = sorted({gate for run in runs for gate in convicted(run)})
