@@ -101,9 +101,12 @@ def _cluster(place: Place, options: EnvoyOptions) -> Json:
     address = {"socket_address": {"address": host, "port_value": port}}
     endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), NO_LIMIT)
+    common: Json = {"idle_timeout": _seconds(options.upstream_idle)}
+    if options.requests_per_connection is not None:
+        common["max_requests_per_connection"] = options.requests_per_connection
     protocol = {
         "@type": f"{API}.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "common_http_protocol_options": {"idle_timeout": _seconds(options.upstream_idle)},
+        "common_http_protocol_options": common,
         "explicit_http_config": {"http_protocol_options": {}},
     }
     return {

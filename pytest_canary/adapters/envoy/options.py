@@ -18,6 +18,9 @@ class EnvoyOptions(BaseModel):
     """How long a build may be silent within a request; after that the request has failed, and the build is at fault."""
     upstream_idle: float = Field(default=3.0, gt=0)
     """When Envoy gives up an idle connection to a build; must be below the build's own keep-alive timeout."""
+    requests_per_connection: int | None = Field(default=None, ge=1)
+    """How many requests a connection to a build carries; 1 where the build closes connections without saying so, as
+    llama.cpp does after every stream: a request that is under way then is lost."""
     read_answers: bool = True
     """Whether Envoy looks into answers of a model for tokens, refusals and errors inside a 200.  What passes is never
     changed."""
