@@ -371,6 +371,41 @@ def test_a_build_that_says_nothing_has_failed_after_the_idle_timeout(tmp_path):
         world.router.stop()
 
 
+@pytest.mark.parametrize(("options", "connections"), [({}, 1), ({"requests_per_connection": 1}, 3)])
+def test_requests_may_each_have_a_connection_of_their_own(tmp_path, options, connections):
+    """A build that closes connections without saying so loses whatever is on its way in one that is kept."""
+    came = []
+
+    class Build(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            came.append(1)
+            super().setup()
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Nobody reads it."""
+
+    world = World(tmp_path, **options)
+    world.router.start()
+    try:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Build) as build:
+            threading.Thread(target=build.serve_forever, daemon=True).start()
+            world.router.attach(Role.BASELINE, STABLE, f"http://127.0.0.1:{build.server_port}")
+            world.router.set_weights({Role.BASELINE: 1.0})
+            with world.client() as client:
+                assert [fetch(client)[0] for _ in range(3)] == [200] * 3
+            build.shutdown()
+    finally:
+        world.router.stop()
+    assert len(came) == connections
+
+
 def test_a_role_without_requests_counts_zero(own):
     """Zero is a number; nothing is not."""
     samples = own.metrics.poll([*BOTH, Role.CONTROL])
