@@ -124,13 +124,18 @@ def test_a_gate_that_has_changed_is_named_and_the_others_are_used(folder):
     assert "not measured as it stands: latency_p99; type `pytest-canary calibrate" in made.calibration
 
 
-def test_it_never_lowers_what_the_file_asks_for(folder):
-    """A history may lack the trouble that a rollout meets."""
+def laid_over(folder, asked, **measured):
+    """The calibration of the folder with what was ``measured``, over a gate whose file asks for that design effect."""
     found = calibrated.read(folder / "calibration.json", "here")
     (gate, _) = plan(folder, NOW + 99 * DAY).gates
-    own = replace(gate, design_effect=4.0)
-    measured = replace(found, gates=(replace(found.gates[0], plan=digest_of(own), replicas=2.0),))
-    used = calibrated.laid_over([own], measured, stages=found.stages, now=NOW, max_age=99 * DAY, again="")
+    own = replace(gate, design_effect=asked)
+    told = replace(found, gates=(replace(found.gates[0], plan=digest_of(own), **measured),))
+    return calibrated.laid_over([own], told, stages=found.stages, now=NOW, max_age=99 * DAY, again="")
+
+
+def test_it_never_lowers_what_the_file_asks_for(folder):
+    """A history may lack the trouble that a rollout meets."""
+    used = laid_over(folder, 4.0, replicas=2.0)
 
     assert used.gates[0].design_effect == 4.0
     assert used.gates[0].levels.replicas == 15.0
@@ -140,11 +145,7 @@ def test_it_never_lowers_what_the_file_asks_for(folder):
 
 def test_what_it_costs_is_told_against_what_the_file_asks_for(folder):
     """A design effect of 2 that becomes 4 takes twice the requests, not four times."""
-    found = calibrated.read(folder / "calibration.json", "here")
-    (gate, _) = plan(folder, NOW + 99 * DAY).gates
-    own = replace(gate, design_effect=2.0)
-    measured = replace(found, gates=(replace(found.gates[0], plan=digest_of(own), phi=4.0),))
-    used = calibrated.laid_over([own], measured, stages=found.stages, now=NOW, max_age=99 * DAY, again="")
+    used = laid_over(folder, 2.0, phi=4.0)
 
     assert "evidence is divided by 4 (up to 2 times the requests)" in used.says
 
